@@ -86,3 +86,20 @@ test("an application that is away is told, and tried again", async () => {
   await page.getByRole("button", { name: "Start" }).click();
   await until("the result is shown", async () => isResult(await said()), 120);
 });
+
+test("results are shown as what they are: numbers in a line, and objects as JSON", async () => {
+  const told = async (results) => {
+    await page.route("**/estimates/a", (route) => route.fulfill({ json: { results } }));
+    await page.goto("about:blank");
+    await page.goto(`http://127.0.0.1:${flask.port}/#/estimates/a`);
+    await until("a result is shown", async () => (await bar()) === 1);
+    return said();
+  };
+  const objects = [{ mean: 61.2, by: ["x", null] }, 3];
+  assert.equal(await told(objects), JSON.stringify(objects, null, 2));
+  // A person sees the lines, and no more than fit beside each other.
+  const lines = await page.locator("#said").evaluate((output) => output.innerText.split("\n"));
+  assert.deepEqual(lines.slice(0, 3), ["[", "  {", '    "mean": 61.2,']);
+  assert.equal(await told([[1, 2], [3]]), JSON.stringify([[1, 2], [3]], null, 2));
+  assert.equal(await told([61.2, "many", 0]), "61.2, many, 0");
+});

@@ -46,6 +46,14 @@ def all_of(values):
     return sum(values)
 
 
+def sum_of(items):
+    return sum(items)
+
+
+def mean_of(numbers: "list[float]"):
+    return sum(numbers) / len(numbers)
+
+
 @windlass.function
 def marked(x):
     return x + 1

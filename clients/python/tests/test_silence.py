@@ -1,8 +1,11 @@
 """A server that takes connections and does not answer: whoever asks it is told as soon as the patience says."""
 
 import asyncio
+import contextlib
 import io
+import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,6 +13,7 @@ import fake_server
 import pytest
 
 import windlass
+from windlass._follow_logs import FollowLogs
 from windlass._protocol import LEAVING_SECONDS
 from windlass._retry import LEAST_SUBMISSION_SECONDS
 from windlass.async_client import CONNECTIONS
@@ -72,7 +76,7 @@ def in_loop(url, use):
 
 def seconds_until_told(style, url, use):
     began = time.monotonic()
-    with pytest.raises(windlass.Unreachable, match="does not answer"):
+    with pytest.raises(windlass.Unreachable, match=r"does not answer: \w"):
         style(url, use)
     return time.monotonic() - began
 
@@ -106,6 +110,156 @@ def test_a_server_that_becomes_silent_while_a_job_is_followed_is_told(style, mon
         assert seconds_until_told(style, fake.url, lambda client: client.wait(job)) < MOST_SECONDS + 0.5
         # Each try has opened a stream, and the patience is not renewed by hearing the same again.
         assert 2 <= len(fake.state.streams) <= 3
+
+
+def read_all(client, use):
+    """In a thread: what a stream of a client tells, and what ends it."""
+    told = []
+
+    async def in_loop():
+        async with client:
+            async for piece in use(client):
+                told.append(piece)
+
+    if isinstance(client, windlass.AsyncClient):
+        asyncio.run(in_loop())
+    else:
+        with client:
+            told.extend(use(client))
+    return told
+
+
+KINDS = pytest.mark.parametrize("kind", ["client", "async_client"])
+
+
+@KINDS
+@pytest.mark.parametrize("use", ["follow_logs", "progress"])
+def test_a_server_that_is_stopped_while_a_job_is_followed_is_told(own_server, monkeypatch, kind, use):
+    monkeypatch.setattr("windlass._follow.KEEP_ALIVE_SECONDS", 0.5)
+    monkeypatch.setattr("windlass._silence.SILENCE_SECONDS", 0.5)
+    client = getattr(own_server, kind)(patience_seconds=PATIENCE_SECONDS)
+    with own_server.client() as other:
+        job = other.submit("talk", {"items": [0, 60]}, parallelism=1)
+        assert next(other.follow_logs(job)) == "0 s\n"
+    stopped = []
+
+    def followed(client):
+        def stop(piece):
+            if not stopped:
+                stopped.append(time.monotonic())
+                own_server.process.send_signal(signal.SIGSTOP)
+            return piece
+
+        pieces = getattr(client, use)(job)
+        if kind == "client":
+            return (stop(piece) for piece in pieces)
+        return stopping(pieces, stop)
+
+    async def stopping(pieces, stop):
+        async for piece in pieces:
+            yield stop(piece)
+
+    try:
+        with pytest.raises(windlass.Unreachable, match="does not answer"):
+            read_all(client, followed)
+        assert time.monotonic() - stopped[0] < MOST_SECONDS + 0.5
+    finally:
+        own_server.kill()
+
+
+def test_a_server_that_is_stopped_while_a_result_is_downloaded_is_told(own_server):
+    class Stopping(io.BytesIO):
+        def write(self, piece):
+            own_server.process.send_signal(signal.SIGSTOP)
+            return super().write(piece)
+
+    with own_server.client(patience_seconds=PATIENCE_SECONDS) as client:
+        # More than the kernel holds of it.
+        job = client.wait(client.submit("text", {"items": [1 << 20] * 3}, parallelism=1))
+        began = time.monotonic()
+        try:
+            with pytest.raises(windlass.Unreachable, match="does not answer"):
+                client.download(job, Stopping())
+            assert time.monotonic() - began < MOST_SECONDS
+        finally:
+            own_server.kill()
+
+
+@KINDS
+def test_a_function_may_be_silent_as_long_as_it_likes(server, monkeypatch, kind):
+    monkeypatch.setattr("windlass._silence.SILENCE_SECONDS", 0.2)
+    with server.client() as client:
+        job = client.submit("talk", {"items": [0, 2, 0]}, parallelism=1)
+    seen = []
+    looked = FollowLogs.looked
+    monkeypatch.setattr(FollowLogs, "looked", lambda self, job: (seen.append(job), looked(self, job)))
+    told = read_all(getattr(server, kind)(), lambda client: client.follow_logs(job))
+    assert "".join(told).splitlines() == ["0 s", "2 s", "0 s"]
+    # It was asked for each silence, and not more often.
+    assert 3 <= len(seen) <= 12 and {job.status.phase for job in seen} <= {"Starting", "Running", "Succeeded"}
+
+
+@KINDS
+def test_a_log_whose_connection_says_no_more_ends_soon_after_its_job(server, monkeypatch, kind):
+    monkeypatch.setattr("windlass._silence.SILENCE_SECONDS", 0.5)
+    with server.client() as other, swallowing(server.port) as proxy:
+        job = other.submit("talk", {"items": [0, 1]}, parallelism=1)
+        client = getattr(server, kind)()
+        client = type(client)(proxy, token=other._target.token())
+        with pytest.raises(windlass.Unreachable, match="has not ended with it"):
+            read_all(client, lambda client: client.follow_logs(job))
+        assert other.get(job).status.phase == "Succeeded"
+
+
+@contextlib.contextmanager
+def swallowing(port):
+    """A proxy that passes on the head of a log's answer and then nothing of it; its URL."""
+
+    async def passed(reader, writer, is_log):
+        while data := await reader.read(1 << 16):
+            head, end, _ = data.partition(b"\r\n\r\n")
+            # The server answers for its own name only.
+            data = data.replace(f"Host: {url[0][7:]}".encode(), f"Host: 127.0.0.1:{port}".encode())
+            if b"/logs?" in head:
+                is_log.set()
+            writer.write(head + end if is_log.is_set() and b"transfer-encoding" in head.lower() else data)
+            if is_log.is_set() and b"transfer-encoding" in head.lower():
+                await asyncio.sleep(60)
+        writer.close()
+
+    async def connected(reader, writer):
+        is_log = asyncio.Event()
+        theirs = await asyncio.open_connection("127.0.0.1", port)
+        with contextlib.suppress(OSError):
+            await asyncio.gather(passed(reader, theirs[1], is_log), passed(theirs[0], writer, is_log))
+
+    async def run():
+        listener = await asyncio.start_server(connected, "127.0.0.1", 0)
+        url.append(f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}")
+        loop.append(asyncio.get_running_loop())
+        started.set()
+        await over.wait()
+
+    url, loop, started, over = [], [], threading.Event(), asyncio.Event()
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    started.wait()
+    try:
+        yield url[0]
+    finally:
+        loop[0].call_soon_threadsafe(over.set)
+        thread.join()
+
+
+def test_a_log_that_is_left_leaves_no_thread(server):
+    with server.client() as client:
+        pieces = client.follow_logs(client.submit("talk", {"items": [0, 3]}, parallelism=1))
+        next(pieces)
+        pieces.close()
+    until = time.monotonic() + 5
+    while any(thread.name == "windlass-log" for thread in threading.enumerate()):
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("patience, held", [(0, "wait=1"), (3, "wait=3"), (30, "wait=30"), (600, "wait=45")])

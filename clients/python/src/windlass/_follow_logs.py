@@ -22,10 +22,24 @@ class FollowLogs:
     only, from that one's begin, as there is one after a restart of a server on one machine.
     """
 
+    given_up: Exception | None = None
+    """Why a silent stream was left: the server does not answer, or has not ended the log with its job."""
+
     def opens(self, job: Job) -> None:
         """A stream begins. The first attempt is told with what comes."""
         self.attempt = job.status.attempt or 1
         self.ended_at: float | None = None
+        self.is_due = False
+
+    def looked(self, job: Job) -> None:
+        """What the job is while its stream says nothing. `Unreachable` when the log has ended and the stream has not:
+        its connection is dead.
+        """
+        if self.is_due:
+            raise errors.Unreachable(
+                f"the log of job {job.metadata.name} has not ended with it: its connection is lost"
+            )
+        self.is_due = is_finished(job)
 
     def is_over(self, job: Job, lost: errors.Unreachable | None) -> bool:
         """Whether nothing comes any more. `lost` is the error with which the stream ended; it is raised again when some

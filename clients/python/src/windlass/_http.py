@@ -122,7 +122,7 @@ class Target:
             cause = cause.__cause__ or cause.__context__
         if isinstance(error, httpx.PoolTimeout):
             return errors.Unreachable(f"{self.server} was not asked: all connections of this client are in use")
-        said = f"{self.server} does not answer: {error or type(error).__name__}"
+        said = f"{self.server} does not answer: {str(error) or type(error).__name__}"
         if is_refused:
             server, _, data, _ = self._given
             said += f"; is `windlass serve` running there?{_discovery.why_there(server, data)}"

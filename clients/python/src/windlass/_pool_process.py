@@ -39,6 +39,7 @@ from typing import IO, Any, Callable, NoReturn
 from windlass import _context
 from windlass._arguments import Arguments
 from windlass._code_changes import Imported
+from windlass._each_or_all import hint
 from windlass._ends import FAILED, BadInput, Unwritten
 from windlass._failure import Refused, explained, line_of, line_of_refusal, message_of
 from windlass._forks import OneProcess
@@ -207,7 +208,10 @@ class Caller:
             return line_of(NoJson, said, f"its result cannot be given back: {said}")
         except BaseException as error:
             # As `concurrent.futures` has it, `sys.exit` in a function ends its call. SIGINT is ignored here.
-            return line_of(type(error), message_of(error), explained(error))
+            text = explained(error)
+            if work == self.one:
+                text += hint(self.function, self.callee, item, error)
+            return line_of(type(error), message_of(error), text)
         finally:
             self.running.end()
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from typing import NamedTuple
 
+from windlass._each_or_all import how_called
 from windlass._ends import (
     BAD_INPUT,
     CANCELLED,
@@ -28,7 +29,7 @@ from windlass._pool import Pool
 from windlass._pool_process import NotFound, find
 from windlass._process import Failed, Forked, Target
 from windlass._serving import serve
-from windlass._signature import Unfit, describe
+from windlass._signature import Unfit
 
 
 class Arguments(NamedTuple):
@@ -66,7 +67,9 @@ def arguments(argv: list[str] | None = None) -> Arguments:
         action="store_true",
         help="take pickled inputs, and pickle results that are nothing else: whoever may call it runs any code",
     )
-    parser.add_argument("--check", action="store_true", help="only see whether the function is there, and exit")
+    parser.add_argument(
+        "--check", action="store_true", help="only see whether the function is there, say how it is called, and exit"
+    )
     read = parser.parse_args(argv)
     module, _, function = read.target.partition(":")
     if not module or not function:
@@ -109,9 +112,9 @@ def run_once(manner: Manner) -> int:
 
 
 def check(target: str) -> int:
-    """Whether the function can be imported and called; its exit status."""
+    """Whether the function can be imported and called, and how, on stdout; the exit status."""
     try:
-        describe(find(target))
+        print(how_called(find(target)))
     except Unfit as error:
         print(f"cannot call {target}: {error}", file=sys.stderr)
         return FAILED

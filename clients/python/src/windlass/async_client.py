@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from windlass import _protocol as protocol
+from windlass import _silence as silence
 from windlass import errors
 from windlass._awaited import given_of, read_aside
 from windlass._computed import raise_with_computed, raise_without_result
@@ -229,11 +230,13 @@ class AsyncClient:
         while True:
             follow.opens(told)
             lost = None
-            log = self._log(job, timestamps)
+            log = self._log(job, timestamps, follow)
             try:
                 async for piece in log:
                     yield piece
             except errors.Unreachable as error:
+                if error is follow.given_up:
+                    raise
                 lost = error
             finally:
                 await log.aclose()
@@ -244,12 +247,16 @@ class AsyncClient:
             if is_over:
                 return
 
-    async def _log(self, job: JobOrName, timestamps: bool) -> AsyncGenerator[str, None]:
+    async def _log(self, job: JobOrName, timestamps: bool, follow: FollowLogs) -> AsyncGenerator[str, None]:
         """What one stream tells."""
         request = self._paths.follow_logs(job, timestamps, Patience(self._patience_seconds).answer_seconds())
         async with self._target.async_streaming(self._connection(), request) as response:
-            async for piece in response.aiter_text():
-                yield piece
+            pieces = silence.pieces(response, follow, self, job)
+            try:
+                async for piece in pieces:
+                    yield piece
+            finally:
+                await pieces.aclose()
 
     async def explain(self, job: JobOrName) -> Explanation:
         """Where its time went, and what it waits for now."""

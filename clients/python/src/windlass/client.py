@@ -25,6 +25,7 @@ from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
 from windlass._protocol import Answer, JobOrName, Options, Request, Submission
 from windlass._retry import Patience, Sending
+from windlass._silence import Watched
 from windlass.models import Explanation, Function, Job, Queue
 
 if TYPE_CHECKING:
@@ -257,7 +258,8 @@ class Client:
         """The same and then all that comes, piece by piece, until the job has ended.
 
         When a server that was lost comes back and begins another attempt, its log follows. Raises `Unreachable` when
-        the connection is lost within an attempt: what was said meanwhile could not be told from what was read.
+        the connection is lost within an attempt: what was said meanwhile could not be told from what was read. So it
+        does when a function is silent for 15 s and the server does not answer within `patience_seconds` then.
         """
         follow = FollowLogs()
         told = self.get(job, with_input=False)
@@ -265,8 +267,10 @@ class Client:
             follow.opens(told)
             lost = None
             try:
-                yield from self._log(job, timestamps)
+                yield from self._log(job, timestamps, follow)
             except errors.Unreachable as error:
+                if error is follow.given_up:
+                    raise
                 lost = error
             told = self.get(job, with_input=False)
             while not (is_over := follow.is_over(told, lost)) and not follow.goes_on(told, lost):
@@ -275,11 +279,12 @@ class Client:
             if is_over:
                 return
 
-    def _log(self, job: JobOrName, timestamps: bool) -> Iterator[str]:
+    def _log(self, job: JobOrName, timestamps: bool, follow: FollowLogs) -> Iterator[str]:
         """What one stream tells."""
         request = self._paths.follow_logs(job, timestamps, Patience(self._patience_seconds).answer_seconds())
-        with self._target.streaming(self._connections.to_server(), request) as response:
-            yield from response.iter_text()
+        http = self._connections.to_server()
+        with self._target.streaming(http, request) as answer, Watched(answer, follow, self, job) as watched:
+            yield from watched.pieces()
 
     def explain(self, job: JobOrName) -> Explanation:
         """Where its time went, and what it waits for now."""

@@ -35,8 +35,9 @@ An exception is not tried again, unless the job itself says `retries`: the same 
 instead, also with `keepGoing`, and the job's retries decide. Either way stderr has the number of the item, from 0, and
 the traceback.
 
-`--check` only looks whether the function can be imported and called: exit 0, or 1 with the reason on stderr. It needs
-no variables. `--pickle` takes pickled inputs and gives pickled results, which are refused otherwise.
+`--check` only looks whether the function can be imported and called: exit 0 and how it is called on stdout, or 1 with
+the reason on stderr. It needs no variables. `--pickle` takes pickled inputs and gives pickled results, which are
+refused otherwise.
 
 Arguments are JSON values. Results are what can be JSON in one way: numpy's numbers and arrays, tuples, dates and
 dataclasses are converted, NaN and bytes are refused (`windlass._json` has the table).
