@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use futures::TryStreamExt as _;
+use hyper::body::Bytes;
 use windlass_core::log_tail::{LogRange, WantedLog};
 use windlass_core::result::ByteStream;
 use windlass_core::{AttemptNumber, Error, Job, JobKey, Phase};
@@ -54,6 +55,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long a server that has started anew may take to say that the attempt before is lost.
 const SETTLE_TIME: Duration = Duration::from_secs(10);
 
+/// How long a log says nothing before its server is asked whether it is still there: one that has stopped closes no
+/// connection, and a log has nothing in it by which it would be known.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// How long a server that was there may be gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -71,7 +76,8 @@ pub(crate) async fn logs(backend: &Backend, args: &Logs) -> anyhow::Result<ExitC
         let attempt =
             if args.previous { Some(previous(backend, &key).await?) } else { args.attempt };
         let said = backend.jobs.logs(&key, WantedLog { attempt, range }).await?;
-        show(Box::pin(futures::stream::iter([Ok(said.into())])), &mut out).await.map(drop)
+        let said = Box::pin(futures::stream::iter([Ok(said.into())]));
+        show(said, async || Ok(true), &mut out).await.map(drop)
     };
     tokio::select! {
         shown = shown => shown.map(|()| ExitCode::SUCCESS),
@@ -101,9 +107,14 @@ enum Shown {
     Lost(io::Error),
 }
 
-async fn show(mut said: ByteStream, out: &mut dyn Write) -> anyhow::Result<Shown> {
+/// Shows what comes. `may_go_on` is asked when nothing comes for a while.
+async fn show(
+    mut said: ByteStream,
+    may_go_on: impl AsyncFn() -> Result<bool, Error>,
+    out: &mut dyn Write,
+) -> anyhow::Result<Shown> {
     loop {
-        let piece = match said.try_next().await {
+        let piece = match next_piece(&mut said, &may_go_on).await? {
             Ok(Some(piece)) => piece,
             Ok(None) => return Ok(Shown::All),
             Err(error) => return Ok(Shown::Lost(error)),
@@ -112,6 +123,25 @@ async fn show(mut said: ByteStream, out: &mut dyn Write) -> anyhow::Result<Shown
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Shown::Enough),
             written => written.context("standard output")?,
         }
+    }
+}
+
+/// The next of what comes. While nothing does, the server is asked now and then whether the log may go on: an error when it
+/// does not answer, or has said twice that it may not.
+async fn next_piece(
+    said: &mut ByteStream,
+    may_go_on: &impl AsyncFn() -> Result<bool, Error>,
+) -> anyhow::Result<io::Result<Option<Bytes>>> {
+    let mut has_ended = false;
+    loop {
+        if let Ok(next) = tokio::time::timeout(SILENCE, said.try_next()).await {
+            return Ok(next);
+        }
+        let goes_on = may_go_on().await.context("the log says nothing any more")?;
+        if !goes_on && has_ended {
+            bail!("the log did not end with its job: what it said last may be missing");
+        }
+        has_ended = !goes_on;
     }
 }
 
@@ -126,7 +156,8 @@ async fn follow(
     let mut attempt = attempt_of(&backend.jobs.get(key).await?);
     loop {
         let said = backend.jobs.follow_logs(key, range).await?;
-        let lost = match show(said, out).await? {
+        let may_go_on = async || Ok(!get_patiently(backend, key).await?.status.is_finished());
+        let lost = match show(said, may_go_on, out).await? {
             Shown::Enough => return Ok(()),
             Shown::All => None,
             Shown::Lost(error) => Some(error),
@@ -187,5 +218,41 @@ async fn get_patiently(backend: &Backend, key: &JobKey) -> Result<Job, Error> {
             }
             got => return got,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    /// What a log ends with that says one word and then nothing, by what its server answers when it is asked.
+    async fn silent(answer: impl AsyncFn() -> Result<bool, Error>) -> (String, String) {
+        let said = futures::stream::iter([Ok("word".into())]).chain(futures::stream::pending());
+        let mut out = Vec::new();
+        let shown = show(Box::pin(said), answer, &mut out).await;
+        let error = shown.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        (String::from_utf8(out).unwrap(), error)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_whose_server_does_not_answer_any_more_ends() {
+        let began = tokio::time::Instant::now();
+        let (said, error) = silent(async || Err(Error::unavailable("no answer"))).await;
+        assert_eq!(said, "word");
+        assert!(error.contains("says nothing any more") && error.contains("no answer"), "{error}");
+        assert_eq!(began.elapsed(), SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_does_not_end_with_its_job_is_told_as_broken() {
+        let asked = Cell::new(0);
+        // A function that says nothing for two minutes, and ends then.
+        let (_, error) = silent(async || Ok(asked.replace(asked.get() + 1) < 8)).await;
+        assert!(error.contains("did not end with its job"), "{error}");
+        assert_eq!(asked.get(), 10, "asked once more, for what is still on its way");
     }
 }
