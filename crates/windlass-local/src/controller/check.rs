@@ -16,7 +16,7 @@ use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 use windlass_core::Function;
 use windlass_core::assignment::Program;
 use windlass_worker::dry_run;
@@ -49,7 +49,8 @@ pub fn is_python_worker(command: &[String]) -> bool {
 
 /// What a check has found.
 enum Checked {
-    Good,
+    /// It can be called; how, where the check says so.
+    Good(Option<String>),
     /// No job of it can succeed.
     Bad(String),
     /// Nobody knows.
@@ -80,7 +81,7 @@ pub async fn wrong_function(config: &Config) -> Option<(String, String)> {
     let mut unknown = BTreeMap::<String, Vec<&str>>::new();
     for (name, found) in at_once(cpus, checks).await {
         match found {
-            Checked::Good => {}
+            Checked::Good(how) => tell_how(name, how),
             Checked::Bad(why) => return Some((name.clone(), why)),
             Checked::Unknown(why) => unknown.entry(why).or_default().push(name),
         }
@@ -174,7 +175,7 @@ impl Checks {
 async fn tell_wrong_ones(functions: Vec<(String, Program)>, windlass: PathBuf) {
     for (function, program) in functions {
         match checked(program, &windlass, Instant::now() + LIMITS[1]).await {
-            Checked::Good => {}
+            Checked::Good(how) => tell_how(&function, how),
             Checked::Bad(why) => {
                 warn!(%function, %why, "every job of this function will fail: it cannot be called");
             }
@@ -198,10 +199,10 @@ fn looked_up(program: &Program, search_path: &OsStr) -> Checked {
             .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
     };
     match name.contains('/') {
-        true if is_program(Path::new(name)) => Checked::Good,
+        true if is_program(Path::new(name)) => Checked::Good(None),
         true => Checked::Bad(format!("{name:?}: there is no such program")),
         false if std::env::split_paths(search_path).any(|path| is_program(&path.join(name))) => {
-            Checked::Good
+            Checked::Good(None)
         }
         false => Checked::Bad(format!(
             "{name:?}: there is no such program on the PATH{}",
@@ -241,7 +242,7 @@ async fn checked(mut program: Program, windlass: &Path, until: Instant) -> Check
     let output = async {
         let path = search_path(windlass);
         let mut process = dry_run(&program, work.path(), path, &PASSED_VARIABLES)?;
-        process.stdout(Stdio::null()).output().await
+        process.stdout(Stdio::piped()).output().await
     };
     match tokio::time::timeout_at(until, output).await {
         Err(_) => Checked::Unknown(format!(
@@ -262,14 +263,29 @@ fn verdict(output: &Output) -> Checked {
     let lines: Vec<&str> = said.trim_end().lines().collect();
     let end = lines[lines.len().saturating_sub(MAX_LINES)..].join("\n");
     match output.status.code() {
-        Some(0) => Checked::Good,
+        Some(0) => Checked::Good(last_line(&output.stdout)),
         // The client of this Python is older.
-        Some(2) if end.ends_with(&format!("unrecognized arguments: {CHECK}")) => Checked::Good,
+        Some(2) if end.ends_with(&format!("unrecognized arguments: {CHECK}")) => {
+            Checked::Good(None)
+        }
         Some(_) if HIDDEN_CLIENT.iter().all(|part| end.contains(part)) => Checked::Bad(format!(
             "{end}\na file windlass.py hides the Python client: give it another name"
         )),
         Some(_) => Checked::Bad(end),
         None => Checked::Unknown(format!("the check ended with {}", output.status)),
+    }
+}
+
+/// What a check says, below whatever the import of the function has printed.
+fn last_line(said: &[u8]) -> Option<String> {
+    let said = String::from_utf8_lossy(said);
+    said.lines().last().filter(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// Whether each item is an argument or all together are is seen by the wrong results alone, when it is not told.
+fn tell_how(function: &str, how: Option<String>) {
+    if let Some(how) = how {
+        info!(%function, %how, "can be called");
     }
 }
 

@@ -40,8 +40,8 @@ fn a_program_is_looked_up_where_it_will_be_started() {
         let program = Program { command: vec![name.to_owned()], ..program_in(here.path()) };
         looked_up(&program, path.as_os_str())
     };
-    assert!(matches!(found("./good", Path::new("")), Checked::Good));
-    assert!(matches!(found("good", here.path()), Checked::Good));
+    assert!(matches!(found("./good", Path::new("")), Checked::Good(None)));
+    assert!(matches!(found("good", here.path()), Checked::Good(None)));
     for (name, path) in [
         ("./data", here.path()),
         ("data", here.path()),
@@ -82,14 +82,21 @@ async fn a_file_that_hides_the_client_is_told() {
 
 #[tokio::test]
 async fn what_says_nothing_of_the_function_is_not_held_against_it() {
-    assert!(matches!(by("exit 0", LIMITS[0]).await, Checked::Good));
+    assert!(matches!(by("exit 0", LIMITS[0]).await, Checked::Good(None)));
     let older = "echo 'error: unrecognized arguments: --check' >&2; exit 2";
-    assert!(matches!(by(older, LIMITS[0]).await, Checked::Good));
+    assert!(matches!(by(older, LIMITS[0]).await, Checked::Good(None)));
     let misspelt = "echo 'error: unrecognized arguments: --colld --check' >&2; exit 2";
     assert!(matches!(by(misspelt, LIMITS[0]).await, Checked::Bad(why) if why.contains("--colld")));
     let slow = by("exec sleep 600", Duration::from_millis(300)).await;
     assert!(matches!(slow, Checked::Unknown(why) if why.contains("not imported")));
     assert!(matches!(by("kill -KILL $$", LIMITS[0]).await, Checked::Unknown(_)));
+}
+
+#[tokio::test]
+async fn how_a_function_is_called_is_told_below_what_its_import_prints() {
+    let says = "echo 'a model is loaded'; echo 'f(x) is called with each item'";
+    let Checked::Good(how) = by(says, LIMITS[0]).await else { panic!() };
+    assert_eq!(how.as_deref(), Some("f(x) is called with each item"));
 }
 
 #[tokio::test]
