@@ -33,9 +33,9 @@ pub struct SharedCpus {
     /// Whether it is on hold: nothing new starts in its namespaces.
     #[serde(default)]
     pub hold: bool,
-    /// CPUs that jobs hold.
+    /// CPUs that jobs hold, told again with a grant or when that has changed by half.
     pub granted: Cpus,
-    /// Jobs that wait.
+    /// Jobs that wait, told again when that has changed by half.
     pub waiting: u32,
 }
 

@@ -229,7 +229,7 @@ async fn what_is_open_ends_when_its_token_is_taken_back() {
     let call = Ask::good(Method::POST, "/v1/namespaces/default/functions/price/call");
     let revoke = async {
         until(|| server.backend.job("made-up").is_some()).await;
-        access.0.store(true, Ordering::SeqCst);
+        access.is_revoked.store(true, Ordering::SeqCst);
     };
     let (answer, ()) = tokio::join!(server.send(call.json(&json!({}))), revoke);
     answer.problem(401);
@@ -244,9 +244,13 @@ async fn what_is_open_ends_when_its_token_is_taken_back() {
 }
 
 #[tokio::test]
-async fn what_is_sent_is_refused_when_its_token_was_taken_back_meanwhile() {
-    for recheck in [Duration::from_millis(20), Duration::from_secs(600)] {
-        let access = Arc::new(Revocable::default());
+async fn what_is_sent_is_refused_when_its_token_or_its_right_was_taken_back_meanwhile() {
+    let (soon, late) = (Duration::from_millis(20), Duration::from_secs(600));
+    // Who has no right here any more learns nothing of what is here.
+    for (recheck, keeps_tokens, status) in
+        [(soon, false, 401), (late, false, 401), (soon, true, 404), (late, true, 404)]
+    {
+        let access = Arc::new(Revocable { keeps_tokens, ..Revocable::default() });
         let server = Server::start_with(|gateway| {
             gateway.access = access.clone();
             gateway.limits.recheck = recheck;
@@ -258,7 +262,7 @@ async fn what_is_sent_is_refused_when_its_token_was_taken_back_meanwhile() {
             ("jobs", "application/json", json),
             ("functions/any/call", "image/png", "bytes"),
         ] {
-            access.0.store(false, Ordering::SeqCst);
+            access.is_revoked.store(false, Ordering::SeqCst);
             let mut socket = server.connect().await;
             let head = format!(
                 "POST /v1/namespaces/default/{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {GOOD}\r\n\
@@ -272,14 +276,14 @@ async fn what_is_sent_is_refused_when_its_token_was_taken_back_meanwhile() {
             let mut goes_on = [0; 25];
             bounded(socket.read_exact(&mut goes_on)).await.unwrap();
             assert!(goes_on.starts_with(b"HTTP/1.1 100"), "{path}");
-            access.0.store(true, Ordering::SeqCst);
+            access.is_revoked.store(true, Ordering::SeqCst);
             let (begin, end) = bytes.split_at(1);
             socket.write_all(begin.as_bytes()).await.unwrap();
             if recheck > Duration::from_secs(1) {
                 socket.write_all(end.as_bytes()).await.unwrap();
             }
             let answer = read_to_close(&mut socket).await;
-            assert!(answer.starts_with("HTTP/1.1 401 "), "{path}: {answer}");
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
         }
         assert!(server.backend.blobs.lock().unwrap().is_empty());
         assert!(server.backend.names().is_empty());

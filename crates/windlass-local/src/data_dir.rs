@@ -13,7 +13,9 @@ use tracing::warn;
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
 
-use windlass_worker::{log_files, private_files, stored_name, usage_files};
+use windlass_worker::{
+    log_files, private_files, remove_tree, stored_name, unfinished_name, usage_files,
+};
 
 use crate::blobs::BlobDirectory;
 
@@ -67,6 +69,7 @@ impl DataDir {
     /// Counts what an attempt has left. A result that does not count is deleted.
     pub(crate) fn count_attempt(&self, uid: Uuid, attempt: AttemptNumber, result_counts: bool) {
         let result = self.result(&stored_name(&uid.to_string(), attempt));
+        self.remove_unfinished(uid, attempt);
         let mut left = said(&self.log(uid, attempt)).map(|path| size(&path)).sum();
         if result_counts {
             left += size(&result);
@@ -79,12 +82,27 @@ impl DataDir {
     /// Deletes what the attempts of a job have left.
     pub(crate) fn remove_job(&self, uid: Uuid, last: AttemptNumber) {
         for attempt in 1..=last {
+            self.remove_unfinished(uid, attempt);
             let result = self.result(&stored_name(&uid.to_string(), attempt));
             for path in said(&self.log(uid, attempt)).chain([result]) {
                 let bytes = remove(&path);
                 let less = |sum: u64| Some(sum.saturating_sub(bytes));
                 self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).unwrap_or(0);
             }
+        }
+    }
+
+    /// Deletes what the worker of an attempt has left that was killed while it took a result. It counts nowhere, and may be
+    /// whatever the function has put there.
+    fn remove_unfinished(&self, uid: Uuid, attempt: AttemptNumber) {
+        let path = self.result(&unfinished_name(&uid.to_string(), attempt));
+        let removed = match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => remove_tree(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
+        if let Err(error) = removed {
+            warn!(path = %path.display(), %error, "a file cannot be deleted");
         }
     }
 
@@ -135,5 +153,34 @@ fn remove(path: &Path) -> u64 {
             warn!(path = %path.display(), %error, "a file cannot be deleted");
             0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_worker_was_taking_goes_with_its_attempt() {
+        let place = tempfile::tempdir().unwrap();
+        let files = DataDir::open(place.path(), false).unwrap();
+        let uid = Uuid::from_u128(1);
+        let part = |attempt| files.result(&unfinished_name(&uid.to_string(), attempt));
+        let ends: [&dyn Fn(); 3] = [
+            &|| files.count_attempt(uid, 1, true),
+            &|| files.count_attempt(uid, 1, false),
+            &|| files.remove_job(uid, 1),
+        ];
+        for end in ends {
+            fs::write(part(1), "half").unwrap();
+            fs::write(part(2), "of another attempt").unwrap();
+            end();
+            assert!(!part(1).exists() && part(2).exists());
+            // A function may have put that there in the last moment.
+            fs::create_dir_all(part(1).join("deep")).unwrap();
+            end();
+            assert!(!part(1).exists());
+        }
+        assert_eq!(files.bytes(), 0);
     }
 }

@@ -19,8 +19,8 @@
 //! once, by [`function`], or serves, by [`serving`], for which [`inputs`] has its blobs ready and which [`fence`] keeps
 //! out of the server's files, [`shared_memory`] is the attempt's own, [`progress`] and [`stdio`] read what it
 //! writes, [`private_files`] are for this user alone, [`stop_signals`] tell when to stop, [`stop`] ends
-//! what the function has started, [`output_file`] makes a result of its output, which [`kept_file`] keeps from changes, [`outcome`] decides how the attempt
-//! ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
+//! what the function has started, [`output_file`] makes a result of its output, which [`kept_file`] keeps from changes,
+//! [`outcome`] decides how the attempt ended, [`report`] sends that to the server, [`tls`] decides which servers are trusted.
 //!
 //! Deliberately absent: retries of the function (the driver's), any decision about the job, and
 //! credentials but the one token for reporting.
@@ -73,7 +73,7 @@ pub use dry_run::dry_run;
 pub use fence::{HIDDEN, NoFence, can_hide};
 pub use log::{LogFollower, copies as log_copies, files as log_files, read as read_log};
 pub use log_times::adopt as adopt_log_times;
-pub use output_file::stored_name;
+pub use output_file::{stored_name, unfinished_name};
 pub use remove_tree::remove_tree;
 pub use shared_memory::{OWN_SHARED_MEMORY, can_own_shared_memory};
 pub use usage_file::{read_usage, usage_files};

@@ -22,6 +22,11 @@ pub fn stored_name(job_uid: &str, attempt: AttemptNumber) -> String {
     format!("{job_uid}-{attempt}")
 }
 
+/// Where that file is until it is whole. Of a worker that is killed meanwhile it is left behind.
+pub fn unfinished_name(job_uid: &str, attempt: AttemptNumber) -> String {
+    format!(".{}.part", stored_name(job_uid, attempt))
+}
+
 /// What was made of the output file of an attempt.
 pub(crate) enum CollectedOutput {
     /// Nothing is left to do with it.
@@ -212,7 +217,7 @@ fn store(
     bytes: u64,
 ) -> io::Result<CollectedOutput> {
     let name = stored_name(&assignment.job_uid, assignment.attempt);
-    let part = directory.join(format!(".{name}.part"));
+    let part = directory.join(unfinished_name(&assignment.job_uid, assignment.attempt));
     let taken = kept_file::take(file, path, &part, bytes);
     let stored = taken.and_then(|taken| match taken {
         Some(file) => name_result(assignment, file, &part, &directory.join(&name), bytes),

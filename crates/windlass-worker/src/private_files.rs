@@ -45,11 +45,7 @@ fn open_with_length(path: &Path) -> io::Result<(File, u64)> {
 
 /// An empty file, for reading and writing.
 pub fn create(path: &Path) -> io::Result<File> {
-    let (file, length) = open_with_length(path)?;
-    if length > 0 {
-        file.set_len(0)?;
-    }
-    Ok(file)
+    emptied(open_with_length(path)?.0)
 }
 
 /// An open file, empty and closed to others.

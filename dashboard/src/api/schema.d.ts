@@ -317,7 +317,7 @@ export interface paths {
         };
         /**
          * Tells what there is for all queues together
-         * @description On one machine: how many CPUs jobs may be granted. On a cluster queues say that, and, where their namespace shares the CPUs of a ClusterComputeQueue, that one. In both worlds: how many are in use.
+         * @description On one machine: how many CPUs jobs may be granted. On a cluster: what the namespace shares with others, if it shares the CPUs of a ClusterComputeQueue. In both worlds: how many are in use.
          */
         get: operations["readCapacity"];
         put?: never;
@@ -1848,7 +1848,7 @@ export interface components {
             cpus: number;
             /**
              * Format: uint32
-             * @description CPUs that jobs hold.
+             * @description CPUs that jobs hold, told again with a grant or when that has changed by half.
              */
             granted: number;
             /**
@@ -1860,7 +1860,7 @@ export interface components {
             name: string;
             /**
              * Format: uint32
-             * @description Jobs that wait.
+             * @description Jobs that wait, told again when that has changed by half.
              */
             waiting: number;
         };

@@ -87,13 +87,14 @@ function Shared({ name, cpus, granted, waiting, hold }: SharedCpus) {
       <span title="ClusterComputeQueue">
         <Text>{name}</Text>
       </span>{" "}
-      granted to all its namespaces, {Math.max(0, cpus - granted)} free, {waiting} waiting
+      granted to all its namespaces, {waiting} waiting
       {hold && <span class="bad"> · on hold</span>}
     </>
   );
 }
 
 function Queues({ namespace }: { namespace: string }) {
+  const { shared } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
   const { value, why, again } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), QUEUES_MS);
   const queues = value?.items ?? [];
   const weights = queues.reduce((sum, { spec }) => sum + (spec.weight ?? 1), 0);
@@ -102,7 +103,9 @@ function Queues({ namespace }: { namespace: string }) {
     <section aria-label="Queues">
       <h2>Queues</h2>
       <Refusal>{why}</Refusal>
-      {value && queues.length === 0 && <p class="muted">There are no queues, and so no quota.</p>}
+      {value && queues.length === 0 && (
+        <p class="muted">{shared ? "There are no queues: nothing starts until there is one." : "There are no queues, and so no quota."}</p>
+      )}
       {queues.length > 0 && (
         <table class="list">
           <thead>

@@ -9,7 +9,8 @@ use windlass_tests::cluster::{RELEASE, compute_job};
 use windlass_tests::watch::Objects;
 
 use crate::support::http::Client;
-use crate::support::outage::{MINUTE, TestBed, is_ready, long_or, on_a_cluster};
+use crate::support::outage::{MINUTE, TestBed, long_or, on_a_cluster};
+use crate::support::ready::is_ready;
 
 #[test]
 #[ignore = "needs a cluster of tests/cluster/up with the chart, alone: tests/run outages"]

@@ -5,6 +5,7 @@ pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod outage;
 pub(crate) mod random;
+pub(crate) mod ready;
 pub(crate) mod release;
 pub(crate) mod server;
 pub(crate) mod uploads;

@@ -14,8 +14,6 @@ use windlass_tests::cluster::{RELEASE, compute_job};
 use windlass_tests::watch::{self, BATCH_JOBS, COMPUTE_JOBS, Objects, PODS, anything};
 use windlass_tests::{Api, Cluster, Controller, Watch};
 
-use super::http::Client;
-
 /// How soon after the last fault everything has converged.
 const CONVERGES: Duration = Duration::from_secs(60);
 /// How long nothing is written then.
@@ -47,11 +45,6 @@ pub(crate) fn on_a_cluster<F: Future<Output = anyhow::Result<()>>>(
 /// The long form of a fault: `tests/run outages`. The ring `cluster` has a short one.
 pub(crate) fn long_or<T>(long: T, short: T) -> T {
     if std::env::var_os("WINDLASS_OUTAGES").is_some() { long } else { short }
-}
-
-/// Whether this process of ours says that it is ready.
-pub(crate) fn is_ready(client: &Client) -> bool {
-    client.try_send("GET", "/readyz", &[], b"").is_ok_and(|answer| answer.status == 200)
 }
 
 /// The cluster in trouble, a namespace of it, and what is seen there.
@@ -106,31 +99,6 @@ impl TestBed {
         arguments: &[&str],
     ) -> anyhow::Result<Controller> {
         Controller::start(&self.kubeconfig, &self.log(name), arguments)
-    }
-
-    /// A controller whose watches have brought everything, and whom to ask whether it is ready.
-    pub(crate) async fn ready_controller(
-        &self,
-        name: &str,
-    ) -> anyhow::Result<(Controller, Client)> {
-        let controller = self.controller_with(name, &["--operations", "127.0.0.1:0"])?;
-        let deadline = Instant::now() + MINUTE;
-        loop {
-            let said = std::fs::read_to_string(self.log(name))?;
-            let address = said.lines().find_map(|line| {
-                let line: Value = serde_json::from_str(line).ok()?;
-                Some(line["address"].as_str()?.to_owned())
-            });
-            if let Some(address) = address {
-                let (token, namespace) = (String::new(), self.namespace.clone());
-                let client = Client { address, token, namespace };
-                if is_ready(&client) {
-                    return Ok((controller, client));
-                }
-            }
-            anyhow::ensure!(Instant::now() < deadline, "not ready: {said}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
     }
 
     pub(crate) fn log(&self, name: &str) -> PathBuf {

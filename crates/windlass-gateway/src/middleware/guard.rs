@@ -49,7 +49,7 @@ pub(crate) async fn guard(
     let mut response = match authorized.flatten() {
         Ok(route) => {
             let permission = route.guard.permission();
-            let (body, refusal) = permitted_body(&state, &parts, permission, body);
+            let (body, broken_off) = permitted_body(&state, &parts, permission, body);
             let run = next.run(Request::from_parts(parts, body));
             let response = match route.deadline {
                 Deadline::Request => {
@@ -57,7 +57,8 @@ pub(crate) async fn guard(
                 }
                 Deadline::Handler => run.await,
             };
-            refusal.take().map_or(response, |denied| ApiError::from(denied).into_response())
+            let refused = broken_off.answer(&state).await;
+            refused.map_or(response, ApiError::into_response)
         }
         Err(error) => error.into_response(),
     };

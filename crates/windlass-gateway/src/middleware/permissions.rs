@@ -31,18 +31,30 @@ pub(crate) async fn require_permission(
     permission: Permission,
     namespace: &str,
 ) -> Result<(), ApiError> {
-    let access = &state.gateway.access;
+    match state.gateway.access.check(Some(token.as_str()), permission, namespace).await {
+        Ok(()) => Ok(()),
+        Err(denied) => Err(refusal(state, token, denied, namespace).await),
+    }
+}
+
+/// How a caller is answered who may not do something here.
+pub(crate) async fn refusal(
+    state: &GatewayState,
+    token: &BearerToken,
+    denied: Denied,
+    namespace: &str,
+) -> ApiError {
     let reading = Permission::jobs(Verb::Get);
-    match access.check(Some(token.as_str()), permission, namespace).await {
-        Err(Denied::Forbidden(what)) if what == reading => Err(hidden(namespace)),
-        Err(denied @ Denied::Forbidden(_)) => {
-            match access.check(Some(token.as_str()), reading, namespace).await {
-                Ok(()) => Err(denied.into()),
-                Err(Denied::Forbidden(_)) => Err(hidden(namespace)),
-                Err(other) => Err(other.into()),
+    match denied {
+        Denied::Forbidden(what) if what == reading => hidden(namespace),
+        denied @ Denied::Forbidden(_) => {
+            match state.gateway.access.check(Some(token.as_str()), reading, namespace).await {
+                Ok(()) => denied.into(),
+                Err(Denied::Forbidden(_)) => hidden(namespace),
+                Err(other) => other.into(),
             }
         }
-        other => Ok(other?),
+        other => other.into(),
     }
 }
 
@@ -75,11 +87,23 @@ pub(crate) fn permission_revoked(
     async move {
         loop {
             tokio::time::sleep(pause).await;
-            match access.check(Some(token.as_str()), permission, &namespace).await {
-                Ok(()) | Err(Denied::Unavailable { .. }) => {}
-                Err(denied) => return denied,
+            if let Some(denied) = denial(&*access, &token, permission, &namespace).await {
+                return denied;
             }
         }
+    }
+}
+
+/// Why the caller may not do this any more. While that cannot be checked, they may.
+pub(crate) async fn denial(
+    access: &dyn Access,
+    token: &BearerToken,
+    permission: Permission,
+    namespace: &str,
+) -> Option<Denied> {
+    match access.check(Some(token.as_str()), permission, namespace).await {
+        Ok(()) | Err(Denied::Unavailable { .. }) => None,
+        Err(denied) => Some(denied),
     }
 }
 

@@ -2,7 +2,7 @@
 //! revoked is not finished.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, BodyDataStream, HttpBody as _};
 use bytes::Bytes;
@@ -12,21 +12,24 @@ use http::request::Parts;
 use windlass_core::jobs::{Access, Denied, Permission};
 
 use super::path_target::Namespace;
-use super::permissions::permission_revoked;
+use super::permissions::{denial, permission_revoked, refusal};
 use crate::protocol::bearer::BearerToken;
+use crate::protocol::error::ApiError;
 use crate::state::GatewayState;
 
 /// Why a body was not read to its end, if its sender may not send it any more.
 #[derive(Clone, Default)]
-pub(super) struct Refusal(Arc<Mutex<Option<Denied>>>);
+pub(super) struct BrokenOff(Arc<Mutex<Option<(Denied, Right)>>>);
 
-impl Refusal {
-    pub(super) fn take(&self) -> Option<Denied> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl BrokenOff {
+    /// How its sender is answered.
+    pub(super) async fn answer(&self, state: &GatewayState) -> Option<ApiError> {
+        let (denied, right) = self.lock().take()?;
+        Some(refusal(state, &right.token, denied, &right.namespace).await)
     }
 
-    fn tell(&self, denied: Denied) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(denied);
+    fn lock(&self) -> MutexGuard<'_, Option<(Denied, Right)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -37,13 +40,13 @@ pub(super) fn permitted_body(
     parts: &Parts,
     permission: Option<Permission>,
     body: Body,
-) -> (Body, Refusal) {
-    let refusal = Refusal::default();
+) -> (Body, BrokenOff) {
+    let broken_off = BrokenOff::default();
     let (token, namespace) = (parts.extensions.get(), parts.extensions.get());
     let (Some(permission), Some(token), Some(Namespace(namespace)), false) =
         (permission, token, namespace, body.is_end_stream())
     else {
-        return (body, refusal);
+        return (body, broken_off);
     };
     let coming = Coming {
         pieces: body.into_data_stream(),
@@ -54,9 +57,9 @@ pub(super) fn permitted_body(
             permission,
             namespace: namespace.clone(),
         },
-        refusal: refusal.clone(),
+        broken_off: broken_off.clone(),
     };
-    (Body::from_stream(stream::unfold(Some(coming), Coming::next)), refusal)
+    (Body::from_stream(stream::unfold(Some(coming), Coming::next)), broken_off)
 }
 
 /// What is yet to come of a body.
@@ -64,10 +67,11 @@ struct Coming {
     pieces: BodyDataStream,
     revoked: BoxFuture<'static, Denied>,
     right: Right,
-    refusal: Refusal,
+    broken_off: BrokenOff,
 }
 
 /// What the sender needs.
+#[derive(Clone)]
 struct Right {
     access: Arc<dyn Access>,
     token: BearerToken,
@@ -84,21 +88,13 @@ impl Coming {
             piece = coming.pieces.next() => match piece {
                 Some(Ok(piece)) => return Some((Ok(piece), Some(coming))),
                 Some(Err(error)) => return Some((Err(io::Error::other(error)), None)),
-                None => coming.right.denied().await?,
+                None => {
+                    let Right { access, token, permission, namespace } = &coming.right;
+                    denial(&**access, token, *permission, namespace).await?
+                }
             },
         };
-        coming.refusal.tell(denied);
+        *coming.broken_off.lock() = Some((denied, coming.right.clone()));
         Some((Err(io::ErrorKind::PermissionDenied.into()), None))
-    }
-}
-
-impl Right {
-    /// Why the sender may not send it any more. While that cannot be checked, they may.
-    async fn denied(&self) -> Option<Denied> {
-        let token = Some(self.token.as_str());
-        match self.access.check(token, self.permission, &self.namespace).await {
-            Ok(()) | Err(Denied::Unavailable { .. }) => None,
-            Err(denied) => Some(denied),
-        }
     }
 }

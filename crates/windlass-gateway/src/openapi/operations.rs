@@ -580,8 +580,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "readCapacity",
         tag: Tag::Queues,
         summary: "Tells what there is for all queues together",
-        text: "On one machine: how many CPUs jobs may be granted. On a cluster queues say that, and, where their namespace \
-               shares the CPUs of a ClusterComputeQueue, that one. In both worlds: how many are in use.",
+        text: "On one machine: how many CPUs jobs may be granted. On a cluster: what the namespace shares with others, if it \
+               shares the CPUs of a ClusterComputeQueue. In both worlds: how many are in use.",
         answers: &[Answer::new(200, "What there is.", Content::Json(schema_of::<MachineCapacity>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY

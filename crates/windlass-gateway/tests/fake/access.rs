@@ -23,15 +23,21 @@ pub(crate) const WORKER: &str = "worker";
 /// Another replica.
 pub(crate) const PEER: &str = "peer";
 
-/// The same as [`Tokens`], until all tokens are taken back.
+/// The same as [`Tokens`], until all tokens are taken back, or all rights of theirs.
 #[derive(Default)]
-pub(crate) struct Revocable(pub(crate) AtomicBool);
+pub(crate) struct Revocable {
+    pub(crate) is_revoked: AtomicBool,
+    pub(crate) keeps_tokens: bool,
+}
 
 #[async_trait]
 impl Access for Revocable {
     async fn check(&self, token: Option<&str>, to: Permission, namespace: &str) -> Checked {
-        if self.0.load(Ordering::SeqCst) {
-            return Err(Denied::Unauthenticated);
+        if self.is_revoked.load(Ordering::SeqCst) {
+            return Err(match self.keeps_tokens {
+                true => Denied::Forbidden(to),
+                false => Denied::Unauthenticated,
+            });
         }
         Tokens.check(token, to, namespace).await
     }

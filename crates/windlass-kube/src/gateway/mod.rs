@@ -4,8 +4,8 @@
 //! [`estimates`] says when they end, from the [`open_jobs`]. [`watch`], [`changes`] and [`follow_logs`] are for what is
 //! followed. [`logs`] reads the log of a pod, [`kept_logs`] what attempts have said whose pods are gone, [`kept_usage`]
 //! what they have used, [`shared_cpus`] which CPUs a namespace shares with others. [`access`] asks the API server what a
-//! caller may do. [`reports`] writes what workers report into the status, once [`worker_identity`] knows which pod reports. [`store_gc`] deletes stored results whose job is
-//! gone, and blobs that no job names.
+//! caller may do. [`reports`] writes what workers report into the status, once [`worker_identity`] knows which pod
+//! reports. [`store_gc`] deletes stored results whose job is gone, and blobs that no job names.
 
 pub(crate) mod access;
 mod assign;

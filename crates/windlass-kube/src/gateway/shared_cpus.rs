@@ -7,7 +7,7 @@ use windlass_core::{Error, SharedCpus};
 
 use crate::crd::ClusterComputeQueue;
 use crate::error::call_where_permitted;
-use crate::queueing::cluster_queues::age;
+use crate::queueing::cluster_queues::precedence;
 
 /// Cluster admins make few of them.
 const MOST: u32 = 500;
@@ -36,7 +36,9 @@ fn of_namespace(namespace: &Namespace, queues: Vec<ClusterComputeQueue>) -> Opti
         queue.creation_timestamp().map(|time| time.0).unwrap_or_default()
     };
     let mut selecting: Vec<_> = queues.into_iter().filter(selects).collect();
-    selecting.sort_by(|a, b| age(created(a), &a.name_any()).cmp(&age(created(b), &b.name_any())));
+    selecting.sort_by(|a, b| {
+        precedence(created(a), &a.name_any()).cmp(&precedence(created(b), &b.name_any()))
+    });
     let queue = selecting.into_iter().next()?;
     let usage = queue.status.as_ref().map(|status| &status.usage);
     Some(SharedCpus {

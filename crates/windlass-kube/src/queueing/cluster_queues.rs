@@ -41,7 +41,7 @@ pub(super) struct ClusterQueueState {
 }
 
 /// By what those that select the same namespace are ordered: the first one has it.
-pub(crate) fn age(created: Timestamp, name: &str) -> (Timestamp, &str) {
+pub(crate) fn precedence(created: Timestamp, name: &str) -> (Timestamp, &str) {
     (created, name)
 }
 
@@ -109,7 +109,8 @@ impl ClusterQueues {
         is_unknown
     }
 
-    /// Finds the ClusterComputeQueue of a namespace, which is the oldest that selects it, and notes those that select it, too, and do not have it.
+    /// Finds the ClusterComputeQueue of a namespace, which is the oldest that selects it, and notes those that select it,
+    /// too, and do not have it.
     pub(super) fn assign(&mut self, namespace: &str) -> Option<String> {
         let labels = self.namespaces.get(namespace).map(|known| &known.labels);
         let mut selecting = Vec::new();
@@ -119,7 +120,7 @@ impl ClusterQueues {
                 selecting.push((name, queue));
             }
         }
-        selecting.sort_by_key(|(name, queue)| age(queue.created, name));
+        selecting.sort_by_key(|(name, queue)| precedence(queue.created, name));
         let mut selecting = selecting.into_iter();
         let first = selecting.next().map(|(name, _)| name.clone());
         for (_, queue) in selecting {

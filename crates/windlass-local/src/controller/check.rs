@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -29,7 +30,7 @@ use crate::process::{PASSED_VARIABLES, search_path};
 /// The module of the Python client that runs a function.
 const PYTHON_WORKER: &str = "windlass.worker";
 
-/// It says only whether the function is there.
+/// It says whether the function is there, and how it is called.
 const CHECK: &str = "--check";
 
 /// What Python says where a module, and not the client, has the name.
@@ -38,6 +39,12 @@ const HIDDEN_CLIENT: [&str; 2] =
 
 /// How long a check may take while somebody waits for the server, and while nobody does.
 const LIMITS: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(60)];
+
+/// What is in the line that says how a function is called. An earlier client says nothing, and an import what it likes.
+const HOW: &str = " is called ";
+
+/// How much is read of the end of what a check says, in bytes.
+const READ: u64 = 16 * 1024;
 
 /// Most of what a check says that is told.
 const MAX_LINES: usize = 5;
@@ -242,7 +249,11 @@ async fn checked(mut program: Program, windlass: &Path, until: Instant) -> Check
     let output = async {
         let path = search_path(windlass);
         let mut process = dry_run(&program, work.path(), path, &PASSED_VARIABLES)?;
-        process.stdout(Stdio::piped()).output().await
+        // What the import has started may keep it open.
+        let said = tempfile::tempfile()?;
+        process.stdout(said.try_clone()?).stderr(Stdio::piped());
+        let output = process.spawn()?.wait_with_output().await?;
+        Ok::<_, io::Error>((output, said))
     };
     match tokio::time::timeout_at(until, output).await {
         Err(_) => Checked::Unknown(format!(
@@ -254,16 +265,16 @@ async fn checked(mut program: Program, windlass: &Path, until: Instant) -> Check
             Checked::Bad(format!("{:?}: {error}", program.command[0]))
         }
         Ok(Err(error)) => Checked::Unknown(error.to_string()),
-        Ok(Ok(output)) => verdict(&output),
+        Ok(Ok((output, said))) => verdict(&output, said),
     }
 }
 
-fn verdict(output: &Output) -> Checked {
+fn verdict(output: &Output, stdout: File) -> Checked {
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.trim_end().lines().collect();
     let end = lines[lines.len().saturating_sub(MAX_LINES)..].join("\n");
     match output.status.code() {
-        Some(0) => Checked::Good(last_line(&output.stdout)),
+        Some(0) => Checked::Good(how_called(stdout).unwrap_or_default()),
         // The client of this Python is older.
         Some(2) if end.ends_with(&format!("unrecognized arguments: {CHECK}")) => {
             Checked::Good(None)
@@ -276,10 +287,14 @@ fn verdict(output: &Output) -> Checked {
     }
 }
 
-/// What a check says, below whatever the import of the function has printed.
-fn last_line(said: &[u8]) -> Option<String> {
-    let said = String::from_utf8_lossy(said);
-    said.lines().last().filter(|line| !line.is_empty()).map(str::to_owned)
+/// What a check says of it, below whatever the import of the function has printed.
+fn how_called(mut stdout: File) -> io::Result<Option<String>> {
+    let begin = stdout.metadata()?.len().saturating_sub(READ);
+    stdout.seek(SeekFrom::Start(begin))?;
+    let mut said = Vec::new();
+    stdout.take(READ).read_to_end(&mut said)?;
+    let said = String::from_utf8_lossy(&said);
+    Ok(said.lines().last().filter(|line| line.contains(HOW)).map(str::to_owned))
 }
 
 /// Whether each item is an argument or all together are is seen by the wrong results alone, when it is not told.

@@ -9,7 +9,8 @@ use windlass_core::{Error, Job, JobKey, Phase};
 use crate::backend::resolve::Backend;
 use crate::flags::wait::WaitFlags;
 use crate::output::log;
-use crate::output::terminal::{self, Progress};
+use crate::output::progress::Progress;
+use crate::output::terminal;
 use crate::process::{self, INTERRUPTED};
 
 /// Shows progress until the job has ended.

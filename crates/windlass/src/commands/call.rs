@@ -12,8 +12,8 @@ use crate::backend::follow;
 use crate::backend::resolve::Backend;
 use crate::backend::submission::{self, NewJob};
 use crate::output::log;
+use crate::output::progress::Progress;
 use crate::output::result_file::ResultFile;
-use crate::output::terminal::Progress;
 use crate::process::{self, INTERRUPTED};
 
 /// Call a function and print its result: the bytes that it wrote, and nothing else.

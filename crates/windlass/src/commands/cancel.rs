@@ -14,7 +14,7 @@ use crate::backend::resolve::Backend;
 use crate::commands::each_name::each_name;
 use crate::output::log;
 use crate::output::objects;
-use crate::output::terminal::Progress;
+use crate::output::progress::Progress;
 
 /// Ask for the end of jobs. One that has ended stays as it is.
 ///

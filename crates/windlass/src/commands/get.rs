@@ -13,7 +13,7 @@ use crate::backend::resolve::Backend;
 use crate::commands::waiting;
 use crate::flags::bad_usage::BadUsage;
 use crate::output::objects;
-use crate::output::terminal::Progress;
+use crate::output::progress::Progress;
 use crate::process::{self, INTERRUPTED};
 
 /// Show jobs by their names.

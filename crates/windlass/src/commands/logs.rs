@@ -137,7 +137,12 @@ async fn next_piece(
         if let Ok(next) = tokio::time::timeout(SILENCE, said.try_next()).await {
             return Ok(next);
         }
-        let goes_on = may_go_on().await.context("the log says nothing any more")?;
+        // What comes meanwhile shows that its server is there.
+        let goes_on = tokio::select! {
+            biased;
+            next = said.try_next() => return Ok(next),
+            goes_on = may_go_on() => goes_on.context("the log says nothing any more")?,
+        };
         if !goes_on && has_ended {
             bail!("the log did not end with its job: what it said last may be missing");
         }
@@ -156,7 +161,11 @@ async fn follow(
     let mut attempt = attempt_of(&backend.jobs.get(key).await?);
     loop {
         let said = backend.jobs.follow_logs(key, range).await?;
-        let may_go_on = async || Ok(!get_patiently(backend, key).await?.status.is_finished());
+        let may_go_on = async || match get_patiently(backend, key).await {
+            Ok(job) => Ok(!job.status.is_finished()),
+            Err(Error::Busy { .. }) => Ok(true),
+            Err(error) => Err(error),
+        };
         let lost = match show(said, may_go_on, out).await? {
             Shown::Enough => return Ok(()),
             Shown::All => None,
@@ -245,6 +254,22 @@ mod tests {
         assert_eq!(said, "word");
         assert!(error.contains("says nothing any more") && error.contains("no answer"), "{error}");
         assert_eq!(began.elapsed(), SILENCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_while_its_server_is_asked_is_shown() {
+        let late = async {
+            tokio::time::sleep(SILENCE + Duration::from_secs(1)).await;
+            Ok("late".into())
+        };
+        let mut out = Vec::new();
+        let asked = async || {
+            tokio::time::sleep(PATIENCE).await;
+            Err(Error::unavailable("no answer"))
+        };
+        let shown = show(Box::pin(futures::stream::once(late)), asked, &mut out).await.unwrap();
+        assert!(matches!(shown, Shown::All));
+        assert_eq!(out, b"late");
     }
 
     #[tokio::test(start_paused = true)]

@@ -85,11 +85,13 @@ pub(crate) async fn queues(backend: &Backend, args: &ObjectsFlags) -> anyhow::Re
         let SharedCpus { name, cpus, granted, waiting, hold } = shared;
         let hold = if hold { "; it is on hold" } else { "" };
         log::print_line(&format!(
-            "windlass: they share the {cpus} CPUs of ClusterComputeQueue {name:?} with other namespaces: \
+            "windlass: namespace {namespace:?} shares the {cpus} CPUs of ClusterComputeQueue {name:?} with others: \
              {granted} granted, {waiting} waiting{hold}"
         ));
-    }
-    if found.is_empty() {
+        if found.is_empty() {
+            log::print_line("windlass: there are no queues: nothing starts until there is one");
+        }
+    } else if found.is_empty() {
         log::print_line(&format!(
             "windlass: there are no queues in namespace {namespace:?}, and so no quota"
         ));

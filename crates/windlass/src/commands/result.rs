@@ -10,8 +10,8 @@ use windlass_core::Phase;
 
 use crate::backend::follow::{self, Waited};
 use crate::backend::resolve::Backend;
+use crate::output::progress::Progress;
 use crate::output::result_file::ResultFile;
-use crate::output::terminal::Progress;
 
 /// Print a job's result: the bytes that its function wrote, and nothing else.
 ///

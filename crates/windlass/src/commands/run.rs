@@ -19,8 +19,9 @@ use crate::backend::submission::{self, NewJob};
 use crate::commands::call;
 use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
+use crate::output::progress::Progress;
 use crate::output::result_file::ResultFile;
-use crate::output::terminal::{Calmed, Progress};
+use crate::output::terminal::Calmed;
 use crate::process::{self, INTERRUPTED};
 use crate::server::{descriptors, engine_config};
 

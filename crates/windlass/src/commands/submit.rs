@@ -12,7 +12,8 @@ use crate::flags::job::NewJobFlags;
 use crate::flags::new_job::SubmitFlags;
 use crate::flags::output_form::OutputForm;
 use crate::output::objects;
-use crate::output::terminal::{self, Progress};
+use crate::output::progress::Progress;
+use crate::output::terminal;
 
 /// Submit a job, and print its name.
 #[derive(Debug, Args)]

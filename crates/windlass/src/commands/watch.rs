@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use crate::backend::follow::{self, Waited};
 use crate::backend::resolve::Backend;
-use crate::output::terminal::Progress;
+use crate::output::progress::Progress;
 
 /// Follow a job to its end.
 ///

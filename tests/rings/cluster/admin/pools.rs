@@ -29,7 +29,7 @@ pub(super) fn what_is_lent_comes_back() {
         borrower.apply(job, &lingering(600_000, 9)).unwrap();
     }
     ["first", "second"].iter().for_each(|job| runs(&borrower, job));
-    // Whoever lists queues sees what all the namespaces hold together.
+    // Whoever lists jobs sees what all the namespaces hold together.
     eventually("it is told how much of the pool is in use", ALL_ENDED, || {
         let client = owner.direct_client();
         let capacity = client.get(&format!("/v1/namespaces/{}/capacity", owner.0)).json();

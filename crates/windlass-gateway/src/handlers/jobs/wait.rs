@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use windlass_core::jobs::{Permission, Verb};
 use windlass_core::{Error, Job};
 
-use crate::middleware::permissions::{is_also_permitted, permission_revoked};
+use crate::middleware::permissions::{is_also_permitted, permission_revoked, refusal};
 use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
@@ -85,7 +85,9 @@ pub(crate) async fn wait_until_finished(
                 tracing::debug!(%error, "cannot follow a job to its end");
             }
         }
-        denied = permission_revoked(state, token, Permission::jobs(Verb::Watch), &key.namespace) => return Err(denied.into()),
+        denied = permission_revoked(state, token, Permission::jobs(Verb::Watch), &key.namespace) => {
+            return Err(refusal(state, token, denied, &key.namespace).await);
+        }
         () = state.shutdown.clone().started() => {}
         () = closed_for(connection, state.gateway.limits.wait_of_closed) => {}
     }

@@ -97,6 +97,17 @@ async fn how_a_function_is_called_is_told_below_what_its_import_prints() {
     let says = "echo 'a model is loaded'; echo 'f(x) is called with each item'";
     let Checked::Good(how) = by(says, LIMITS[0]).await else { panic!() };
     assert_eq!(how.as_deref(), Some("f(x) is called with each item"));
+    // An earlier client.
+    let silent = by("echo 'a model is loaded'", LIMITS[0]).await;
+    assert!(matches!(silent, Checked::Good(None)));
+}
+
+#[tokio::test]
+async fn what_an_import_has_started_holds_up_no_check() {
+    let began = Instant::now();
+    let found = by("sleep 60 2>/dev/null & echo 'f(x) is called once'", LIMITS[0]).await;
+    assert!(matches!(found, Checked::Good(Some(_))));
+    assert!(began.elapsed() < LIMITS[0], "{:?}", began.elapsed());
 }
 
 #[tokio::test]

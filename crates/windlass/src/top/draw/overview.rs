@@ -31,9 +31,10 @@ pub(super) fn draw(
     let mut lines = vec![title("Queues")];
     match &screen.queues {
         Err(why) => lines.push(Line::styled(words(why), theme.bad())),
-        Ok(queues) if queues.is_empty() => {
-            lines.push("There are no queues, and so no quota.".into())
-        }
+        Ok(queues) if queues.is_empty() => lines.push(match screen.capacity.shared {
+            Some(_) => "There are no queues: nothing starts until there is one.".into(),
+            None => "There are no queues, and so no quota.".into(),
+        }),
         Ok(_) => {}
     }
     lines.extend(queue_lines(screen, SHOWN, theme));
