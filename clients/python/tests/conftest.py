@@ -39,9 +39,11 @@ def windlass_program() -> str:
 class Server:
     """One server; it can be killed and started again."""
 
-    def __init__(self, directory: Path, functions: list[str] = FUNCTIONS, more: dict | None = None) -> None:
-        """`more` is for the `spec` of each function."""
-        self.directory, self.data = directory, directory / "data"
+    def __init__(
+        self, directory: Path, functions: list[str] = FUNCTIONS, more: dict | None = None, options: tuple[str, ...] = ()
+    ) -> None:
+        """`more` is for the `spec` of each function, `options` are further ones of `windlass serve`."""
+        self.directory, self.data, self.options = directory, directory / "data", options
         self.manifests = directory / "functions"
         self.manifests.mkdir()
         for target in functions:
@@ -66,9 +68,12 @@ class Server:
         log = self.directory / "serve.log"
         said = log.stat().st_size if log.exists() else 0
         command = [windlass_program(), "serve", "--listen", f"127.0.0.1:{self.port}", "--data", self.data,
-                   "--functions", self.manifests, "--cpus", "4", "--grace", "5"]  # fmt: skip
+                   "--functions", self.manifests, "--cpus", "4", "--grace", "5", *self.options]  # fmt: skip
         with log.open("ab") as file:
-            self.process = subprocess.Popen(command, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+            # A function that an option names is found from here.
+            self.process = subprocess.Popen(
+                command, stdout=file, stderr=file, stdin=subprocess.DEVNULL, cwd=self.manifests
+            )
         until = time.monotonic() + 30
         while True:
             found = re.search(rb"127\.0\.0\.1:(\d+)", log.read_bytes()[said:])

@@ -80,9 +80,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if rest == "events":
             self.events(name, path.query)
             return
+        if rest == "logs":
+            self.log()
+            return
         with self.server.state.lock:
             self.server.state.questions.append(path.query)
-        self.answer(self.now(name, path.query))
+        status = self.server.state.status_of_get()
+        if status is None:
+            self.close_connection = True
+        elif status != 200:
+            self.answer({"detail": "not now"}, status)
+        else:
+            self.answer(self.now(name, path.query))
 
     def of_data(self, asked):
         """A job whose result is its input as it is, and the status of the answer."""
@@ -141,6 +150,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
         self.close_connection = True
 
+    def log(self):
+        self.send_response(200)
+        for name, text in {"content-type": "text/plain", "transfer-encoding": "chunked", "connection": "close"}.items():
+            self.send_header(name, text)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for piece in self.server.state.says():
+                self.pieces(piece.encode())
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = True
+
     def pieces(self, text):
         state = self.server.state
         chunks = (text[i : i + state.piece] for i in range(0, len(text), state.piece))
@@ -178,6 +198,10 @@ class State:
         self.hangs, self.answer_seconds = False, 0.0
         # It takes so long to read a megabyte of data, and refuses so many submissions for 6 s.
         self.megabyte_seconds, self.refusals = 0.0, 0
+        # The status of the answer to who asks for a job; none for no answer. It may take its time.
+        self.status_of_get = lambda: 200
+        # The pieces of a log, as they come.
+        self.says = lambda: ()
         # What submissions have preferred.
         self.preferred = []
         # A server of before tells whole jobs, whatever it is asked for.

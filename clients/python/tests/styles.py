@@ -36,6 +36,15 @@ def item_and_anything(item, **given):
     return [item, given]
 
 
+class Table:
+    def __repr__(self):
+        return "1 2\n 3 4"
+
+
+def joined(item, *, sep="\u2192", table=Table(), gap="  "):  # noqa: B008
+    return sep.join(item)
+
+
 @windlass.function(items=True)
 def pair(a, b, *, scale=1):
     return (a - b) * scale

@@ -1,5 +1,6 @@
 """A function whose parameter reads as if it got all items is called with each, and this is told."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -79,6 +80,21 @@ def test_the_check_says_how_a_function_is_called(target, said):
     command = [sys.executable, "-m", "windlass.worker", "--check", f"styles:{target}"]
     ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"{said}\n", "")
+
+
+@pytest.mark.parametrize(
+    "environment, told",
+    [
+        ({"PYTHONIOENCODING": "ascii"}, r"\u2192"),
+        ({"PYTHONIOENCODING": "latin-1"}, r"\u2192"),
+        ({"PYTHONIOENCODING": "utf-8"}, "\u2192"),
+    ],
+)
+def test_the_check_says_it_in_one_line_where_the_locale_has_not_all_characters(environment, told):
+    command = [sys.executable, "-m", "windlass.worker", "--check", "styles:joined"]
+    ended = subprocess.run(command, cwd=HERE, capture_output=True, env={**os.environ, **environment})
+    said = f"joined(item, *, sep='{told}', table=1 2 3 4, gap='  ') is called with each of the input's `items`\n"
+    assert (ended.returncode, ended.stdout.decode(), ended.stderr.decode()) == (0, said, "")
 
 
 def test_an_exception_for_want_of_a_list_says_how_the_function_is_called(starter):

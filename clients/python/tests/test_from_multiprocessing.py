@@ -12,14 +12,16 @@ from conftest import REPOSITORY, Server
 from moved import ITEMS, PAIRS, TABLE
 
 FUNCTIONS = [
-    *("square", "minus", "minus_each", "from_argument", "from_cached", "from_file", "who", "pool_within"),
+    *("square", "square_last", "minus", "minus_each"),
+    *("from_argument", "from_cached", "from_file", "who", "pool_within"),
 ]
 
 
 @pytest.fixture(scope="module")
-def before():
+def before(tmp_path_factory):
     """What a pool has given."""
-    ended = subprocess.run([sys.executable, moved.__file__], capture_output=True, text=True, timeout=60)
+    path = tmp_path_factory.mktemp("before") / "done"
+    ended = subprocess.run([sys.executable, moved.__file__, path], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
 
@@ -66,11 +68,15 @@ def test_an_initializer_is_a_function_whose_result_is_kept(server, before, said)
                 used[process] = count
 
 
-def test_the_results_come_as_they_are_done(server, before, said):
+def test_the_results_come_as_they_are_done(server, before, said, tmp_path):
     said("pool.imap_unordered(f, items)", "concurrent.futures.as_completed([pool.submit(item) for item in items])")
-    with server.executor("square") as pool:
-        done = concurrent.futures.as_completed([pool.submit(item) for item in ITEMS])
-        assert sorted(future.result() for future in done) == sorted(before["imap_unordered"])
+    path = str(tmp_path / "done")
+    late = functools.partial(moved.square_last, path=path)
+    with server.executor("square-last") as pool:
+        done = concurrent.futures.as_completed([pool.submit(late, item) for item in ITEMS])
+        came = moved.as_they_come((future.result() for future in done), path)
+    for results in (came, before["imap_unordered"]):
+        assert results[-1] == ITEMS[0] ** 2 and sorted(results) == sorted(x * x for x in ITEMS)
 
 
 def test_a_job_is_handed_in_and_asked_for_later(server, before, said):
@@ -117,18 +123,16 @@ def test_what_processes_count_together_is_put_together_by_the_caller(server, bef
 def test_a_process_for_each_job_is_one_without_what_was_left_before(server, before, said, tmp_path):
     said("maxtasksperchild=10", "maxJobs", "--cold")
     assert before["maxtasksperchild"] == len(ITEMS)
-    with server.client() as client:
-        assert len({tuple(client.call("who", {"items": [0]}, parallelism=1)["results"]) for _ in range(3)}) == 1
-    for number, more in enumerate(({"warm": {"maxJobs": 1}}, {})):
-        directory = tmp_path / str(number)
-        directory.mkdir()
-        other = Server(directory, ["moved:who"], more)
-        try:
-            with other.client() as client:
-                called = [client.call("who", {"items": [0]}, parallelism=1)["results"][0] for _ in range(3)]
-            assert len(set(called)) == 3
-        finally:
-            other.stop()
+    worker = f"{sys.executable} -m windlass.worker"
+    options = ("--function", f"kept={worker} moved:who", "--function", f"cold={worker} --cold moved:who")
+    other = Server(tmp_path, ["moved:who"], {"warm": {"maxJobs": 1}}, options)
+    try:
+        for of, function, processes in ((server, "who", 1), (other, "who", 3), (other, "kept", 1), (other, "cold", 3)):
+            with of.client() as client:
+                called = [client.call(function, {"items": [0]}, parallelism=1)["results"][0] for _ in range(3)]
+            assert len(set(called)) == processes, function
+    finally:
+        other.stop()
 
 
 def test_a_pool_within_a_call_has_the_jobs_cpus(server, before, said):

@@ -14,6 +14,9 @@ LOOK_SECONDS = 0.25
 # So long a server that has started anew may take to say that the attempt before is lost.
 SETTLE_SECONDS = 10.0
 
+# Refusals by a server that is there, and cannot say now what a job is. 504 is said of one that does not answer.
+THERE = (429, 503)
+
 
 class FollowLogs:
     """One job's log. For each stream: `opens`, and when it has ended, `is_over` or `goes_on` with the job as it is.
@@ -31,15 +34,25 @@ class FollowLogs:
         self.ended_at: float | None = None
         self.is_due = False
 
-    def looked(self, job: Job) -> None:
-        """What the job is while its stream says nothing. `Unreachable` when the log has ended and the stream has not:
-        its connection is dead.
+    def heard(self) -> None:
+        """Something has come. After the end of the job there may be more."""
+        self.is_due = False
+
+    def looked(self, seen: Job | Exception) -> None:
+        """What the job is while its stream says nothing, or why that is not known. Raises why the stream is given up:
+        nobody answers, the caller may not know, or the log has ended and the stream has not: its connection is dead.
         """
-        if self.is_due:
-            raise errors.Unreachable(
-                f"the log of job {job.metadata.name} has not ended with it: its connection is lost"
-            )
-        self.is_due = is_finished(job)
+        if isinstance(seen, errors.ApiError) and seen.status in THERE:
+            return
+        if isinstance(seen, Exception):
+            self.given_up = seen
+        elif self.is_due:
+            said = f"the log of job {seen.metadata.name} has not ended with it: its connection is lost"
+            self.given_up = errors.Unreachable(said)
+        else:
+            self.is_due = is_finished(seen)
+        if self.given_up is not None:
+            raise self.given_up
 
     def is_over(self, job: Job, lost: errors.Unreachable | None) -> bool:
         """Whether nothing comes any more. `lost` is the error with which the stream ended; it is raised again when some

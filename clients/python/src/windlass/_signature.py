@@ -77,7 +77,7 @@ class Callee(NamedTuple):
     """A function as a caller has to know it. It passes a pipe as JSON, as a list."""
 
     shown: str
-    """Its name and parameters, for a person."""
+    """Its name and parameters, for a person, in one line."""
     by_item: bool
     """Whether it is called with each item of `items`."""
     spreads: bool
@@ -107,7 +107,9 @@ def describe(called: Callable[..., Any]) -> Callee:
         # Some functions in C do not tell.
         whole = marks.items is False
         return Callee(f"{name}(...)", not whole, False, None, [], [], [], whole, list(marks.input_types), False)
-    shown, listed = f"{name}{_without_types(signature)}", list(signature.parameters.values())
+    # The text of a default may have several lines.
+    shown = " ".join(map(str.strip, f"{name}{_without_types(signature)}".splitlines()))
+    listed = list(signature.parameters.values())
     positional = [each for each in listed if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     needed = [each for each in positional if each.default is each.empty]
     if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):

@@ -11,28 +11,25 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from typing import Any, Callable
 
 import httpx
 
 from windlass._follow_logs import FollowLogs
-from windlass._http import remade
-from windlass._protocol import JobOrName
 from windlass.models import Job
-
-if TYPE_CHECKING:
-    from windlass.async_client import AsyncClient
-    from windlass.client import Client
 
 SILENCE_SECONDS = 15.0
 
 
 class Watched:
-    """The pieces of an answer, and a thread that ends the connection when the server does not answer any more."""
+    """The pieces of an answer, and a thread that ends the connection when the server does not answer any more.
 
-    def __init__(self, response: httpx.Response, follow: FollowLogs, client: Client, job: JobOrName) -> None:
-        self._response, self._follow, self._client, self._job = response, follow, client, job
+    `look` asks for the job, by a connection of its own: all others may be those of logs that are silent.
+    """
+
+    def __init__(self, response: httpx.Response, follow: FollowLogs, look: Callable[[], Job]) -> None:
+        self._response, self._follow, self._look = response, follow, look
         self._lock, self._over = threading.Lock(), threading.Event()
         # Since when a piece is waited for; None while the caller does something else.
         self._since: float | None = None
@@ -61,44 +58,47 @@ class Watched:
         try:
             return next(texts, None)
         finally:
-            self._since = None
+            with self._lock:
+                self._since = None
+                self._follow.heard()
 
-    def _seconds_left(self) -> float:
+    def _seconds_left(self, since: float | None) -> float:
         """Until the server is to be asked, unless something comes before."""
-        since = self._since
         return SILENCE_SECONDS if since is None else max(since, self._asked) + SILENCE_SECONDS - time.monotonic()
 
     def _watch(self) -> None:
-        while not self._over.wait(max(0.0, self._seconds_left())):
-            if self._seconds_left() > 0:
+        while not self._over.wait(max(0.0, self._seconds_left(self._since))):
+            since = self._since
+            if self._seconds_left(since) > 0:
                 continue
+            seen: Job | Exception
             try:
-                self._follow.looked(self._seen())
+                seen = self._look()
             except Exception as error:
-                self._give_up(error)
+                seen = error
+            if self._is_lost(since, seen):
                 return
-            self._asked = time.monotonic()
 
-    def _seen(self) -> Job:
-        """The job now, by a connection of its own: all others may be those of logs that are silent."""
-        with remade(type(self._client), *self._client._given) as other:
-            other._target.was_reached = True
-            return other.get(self._job, with_input=False)
-
-    def _give_up(self, error: Exception) -> None:
+    def _is_lost(self, since: float | None, seen: Job | Exception) -> bool:
+        """Whether what was seen after a silence ends the connection."""
         with self._lock:
-            # A connection that has ended its answer is somebody else's.
-            if self._over.is_set() or self._since is None:
-                return
-            self._follow.given_up = error
-            with contextlib.suppress(OSError):
-                # Whoever waits for it sees its end; `close` would leave them waiting. TLS has nothing to say here.
-                its = self._response.extensions["network_stream"].get_extra_info("socket")
-                socket.socket.shutdown(its, socket.SHUT_RDWR)
+            # One that has told something meanwhile lives, and one that has ended its answer is somebody else's.
+            if self._over.is_set() or self._since != since:
+                return False
+            self._asked = time.monotonic()
+            try:
+                self._follow.looked(seen)
+            except Exception:
+                with contextlib.suppress(OSError):
+                    # Whoever waits for it sees its end; `close` would leave them waiting. TLS has nothing to say here.
+                    its = self._response.extensions["network_stream"].get_extra_info("socket")
+                    socket.socket.shutdown(its, socket.SHUT_RDWR)
+                return True
+            return False
 
 
 async def pieces(
-    response: httpx.Response, follow: FollowLogs, client: AsyncClient, job: JobOrName
+    response: httpx.Response, follow: FollowLogs, look: Callable[[], Awaitable[Job]]
 ) -> AsyncGenerator[str, None]:
     """The same for asyncio."""
     texts = response.aiter_text()
@@ -106,25 +106,44 @@ async def pieces(
         reading = asyncio.ensure_future(_next(texts))
         try:
             while not (await asyncio.wait({reading}, timeout=SILENCE_SECONDS))[0]:
-                try:
-                    follow.looked(await _seen(client, job))
-                except Exception as error:
-                    follow.given_up = error
-                    raise
+                seen = await _seen(look, reading)
+                # A piece that has come meanwhile shows that the connection lives.
+                if seen is not None and not reading.done():
+                    follow.looked(seen)
         finally:
-            if not reading.done():
-                reading.cancel()
-                await asyncio.wait({reading})
+            await _left(reading)
         piece = reading.result()
+        follow.heard()
         if piece is None:
             return
         yield piece
 
 
-async def _seen(client: AsyncClient, job: JobOrName) -> Job:
-    async with remade(type(client), *client._given) as other:
-        other._target.was_reached = True
-        return await other.get(job, with_input=False)
+async def _seen(look: Callable[[], Awaitable[Job]], reading: asyncio.Future[Any]) -> Job | Exception | None:
+    """What a look at the job shows; None when a piece has come before."""
+
+    async def tried() -> Job | Exception:
+        try:
+            return await look()
+        except Exception as error:
+            return error
+
+    looking: asyncio.Future[Any] = asyncio.ensure_future(tried())
+    try:
+        await asyncio.wait({looking, reading}, return_when=asyncio.FIRST_COMPLETED)
+        seen: Job | Exception | None = looking.result() if looking.done() else None
+        return seen
+    finally:
+        await _left(looking)
+
+
+async def _left(task: asyncio.Future[Any]) -> None:
+    """Nobody waits for it any more."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
+        # Asked for, or the loop would tell it.
+        _ = task.cancelled() or task.exception()
 
 
 async def _next(texts: AsyncIterator[str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import io
 import os
 import signal
 import sys
@@ -114,7 +115,7 @@ def run_once(manner: Manner) -> int:
 def check(target: str) -> int:
     """Whether the function can be imported and called, and how, on stdout; the exit status."""
     try:
-        print(how_called(find(target)))
+        said = how_called(find(target))
     except Unfit as error:
         print(f"cannot call {target}: {error}", file=sys.stderr)
         return FAILED
@@ -125,6 +126,10 @@ def check(target: str) -> int:
         print(explained(error), end="", file=sys.stderr)
         print(f"cannot import {target}: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A default may have characters that the locale has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    print(said)
     return 0
 
 

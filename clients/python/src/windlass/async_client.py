@@ -7,6 +7,7 @@ import collections
 import itertools
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -251,7 +252,7 @@ class AsyncClient:
         """What one stream tells."""
         request = self._paths.follow_logs(job, timestamps, Patience(self._patience_seconds).answer_seconds())
         async with self._target.async_streaming(self._connection(), request) as response:
-            pieces = silence.pieces(response, follow, self, job)
+            pieces = silence.pieces(response, follow, partial(self._look, job))
             try:
                 async for piece in pieces:
                     yield piece
@@ -275,6 +276,11 @@ class AsyncClient:
         return protocol.queues_of((await self._send(Request("GET", self._paths.base + "/queues"))).body)
 
     # --- How it is asked. ---
+
+    async def _look(self, job: JobOrName) -> Job:
+        async with remade(type(self), *self._given) as other:
+            other._target.was_reached = True
+            return await other.get(job, with_input=False)
 
     async def _computed(self, job: Job) -> bytes:
         """What a job that has failed had computed before."""

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -282,8 +283,8 @@ class Client:
     def _log(self, job: JobOrName, timestamps: bool, follow: FollowLogs) -> Iterator[str]:
         """What one stream tells."""
         request = self._paths.follow_logs(job, timestamps, Patience(self._patience_seconds).answer_seconds())
-        http = self._connections.to_server()
-        with self._target.streaming(http, request) as answer, Watched(answer, follow, self, job) as watched:
+        http, look = self._connections.to_server(), partial(self._look, job)
+        with self._target.streaming(http, request) as answer, Watched(answer, follow, look) as watched:
             yield from watched.pieces()
 
     def explain(self, job: JobOrName) -> Explanation:
@@ -303,6 +304,11 @@ class Client:
         return protocol.queues_of(self._send(Request("GET", self._paths.base + "/queues")).body)
 
     # --- How it is asked. ---
+
+    def _look(self, job: JobOrName) -> Job:
+        with remade(type(self), *self._given) as other:
+            other._target.was_reached = True
+            return other.get(job, with_input=False)
 
     def _computed(self, job: Job) -> bytes:
         """What a job that has failed had computed before."""
