@@ -15,7 +15,8 @@ pub const OF_A_POD: &str = "mend what the message says of its pod, as for any po
 fn of_condition(reason: &str) -> Option<&'static str> {
     Some(match reason {
         reasons::WAITING_FOR_CPUS => {
-            "wait; resume the queue if it is on hold; or raise spec.cpus of its ComputeQueue, if it has one"
+            "wait; CPUs that look free are kept for a larger job before it, once that has waited for a minute; \
+             resume the queue if it is on hold; or raise spec.cpus of its ComputeQueue, if it has one"
         }
         reasons::FUNCTION_NOT_FOUND => "apply the function before the start deadline",
         reasons::FUNCTION_DELETED => "apply it again; the job continues within 30 s",

@@ -246,7 +246,7 @@ impl<'a> Model<'a> {
             let why = match is_guessed && starts.iter().any(Option::is_some) {
                 true => "it depends on jobs of which nobody can say how long they take",
                 false => {
-                    "as things are it does not start: what its queue and those before it leave is too little"
+                    "as things are it does not start: its queue is on hold, missing or too small, or those before it leave too little"
                 }
             };
             estimate.not_told = Some(why.into());
