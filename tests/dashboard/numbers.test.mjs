@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { holdAndResume } from "./steps.mjs";
-import { browser, go, openPage, openPageAs, section, server, startBoth, violations } from "./support.mjs";
+import { browser, go, openPage, openPageAs, section, server, startBoth, until, violations } from "./support.mjs";
 
 startBoth();
 
@@ -37,6 +37,55 @@ test("a queue is held and resumed, and a refusal is told", async () => {
   const other = await openPageAs(browser, `${server.url}/dashboard/#/default/overview`, key);
   await other.getByRole("button", { name: "Hold small" }).click();
   await section(other, "Queues").getByText("the caller may not patch computequeues here").waitFor();
+});
+
+test("that a server did not answer is taken back when it does, and what it refuses is not", async () => {
+  const page = await openPage(browser, server);
+  await go(page, "#/default/overview");
+  const told = (words) => section(page, "Queues").getByRole("alert").filter({ hasText: words });
+  let answer = (route) => route.abort();
+  await page.route("**/queues/small/hold", (route) => answer(route));
+  const hold = () => page.getByRole("button", { name: "Hold small" }).click();
+  await page.getByRole("button", { name: "Hold small" }).waitFor();
+  // All else is answered again: the next answer about the queues takes it back.
+  await page.route("**/queues", (route) => route.abort());
+  await hold();
+  await told("the server does not answer").last().waitFor();
+  assert.equal(await told("the server does not answer").count(), 2);
+  await page.unroute("**/queues");
+  await until("all is taken back", async () => (await told("the server does not answer").count()) === 0);
+  // What is refused stays, whatever else is answered, until it is tried again.
+  const asked = () => page.waitForResponse((response) => response.url().endsWith("/queues") && response.ok());
+  answer = (route) => route.fulfill({ status: 403, contentType: "application/problem+json", json: { detail: "not for you" } });
+  await hold();
+  await told("not for you").waitFor();
+  for (let turn = 0; turn < 2; turn += 1) await asked();
+  await told("not for you").waitFor();
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  answer = (route) => held.then(() => route.abort());
+  await hold();
+  await told("not for you").waitFor({ state: "detached" });
+  release();
+});
+
+test("that a server did not answer a button of a job is taken back after its restart", async () => {
+  const name = await server.say({ text: "a", steps: 1, exit: 3 }, { retries: 1 });
+  await server.phase(name, "Failed");
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  await page.getByRole("log").getByText("step 0 of 1").waitFor();
+  await server.kill();
+  await page.getByText("What you see may be old").waitFor();
+  await page.getByRole("button", { name: "Retry", exact: true }).click();
+  const told = page.getByRole("main").getByText("the server does not answer", { exact: true });
+  // What was asked for while nothing answered is asked for again.
+  await page.getByLabel("Attempt").selectOption("1");
+  await told.nth(1).waitFor();
+  await server.run();
+  await page.locator(".connection.is-live").waitFor();
+  await page.getByRole("log").getByText("step 0 of 1").waitFor();
+  await until("all is taken back", async () => (await told.count()) === 0);
 });
 
 test("a queue has its share, and what it borrows beyond what is guaranteed to it", async () => {
