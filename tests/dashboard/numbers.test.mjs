@@ -28,6 +28,42 @@ test("the last hour and day outlive jobs and a killed server", async () => {
   assert.deepEqual(await violations(page), []);
 });
 
+test("bars of the last hour and day say when and how many, also without colors and without eyes", async () => {
+  const page = await openPage(browser, server);
+  await page.route("**/history", async (route) => {
+    const json = await (await route.fetch()).json();
+    for (const window of [json.hour, json.day]) {
+      Object.assign(window.all, { from: "2026-01-02T03:00:00Z", succeeded: 2, failed: 1, waitP50Seconds: 1, waitP95Seconds: 2 });
+      const counts = { succeeded: 2, failed: 1, cancelled: 0, waitP50Seconds: 1, waitP95Seconds: 2 };
+      window.slots = [{ from: "2026-01-02T03:00:00Z", started: 3, failures: {}, ...counts }];
+    }
+    return route.fulfill({ json });
+  });
+  await go(page, "#/default/overview");
+  const history = section(page, "What has ended");
+  const ended = "03:00 to 03:01 UTC: 2 succeeded, 1 failed, 0 cancelled";
+  await history.getByRole("list", { name: "How many jobs ended in the last hour" }).getByText(ended, { exact: true }).waitFor({ state: "attached" });
+  const waited = "03:00 to 03:01 UTC: half waited at most 1 s, 95 % at most 2 s";
+  await history.getByRole("list", { name: "How long jobs waited" }).getByText(waited, { exact: true }).waitFor({ state: "attached" });
+  assert.deepEqual(await history.locator("svg title").allTextContents(), [ended, waited]);
+  assert.deepEqual(await history.locator(".axis time").allTextContents(), ["03:00", "04:00 UTC", "03:00", "04:00 UTC"]);
+  // Failed is hatched.
+  assert.match(await history.locator(".ended-failed").evaluate((bar) => getComputedStyle(bar).fill), /url\(.*#failed/);
+  assert.deepEqual(await violations(page), []);
+  await history.getByRole("link", { name: "Last day" }).click();
+  await until("the day is shown", async () => (await history.locator(".axis time").allTextContents())[0] === "01-02 03:00");
+  assert.deepEqual(await history.locator(".axis time").allTextContents(), ["01-02 03:00", "01-03 03:00 UTC", "01-02 03:00", "01-03 03:00 UTC"]);
+  // Those of a function, too.
+  await server.say({ text: "a", exit: 65 }, { name: "hatched" });
+  await server.phase("hatched", "Failed");
+  await go(page, "#/default/functions/say");
+  const hour = section(page, "The last hour");
+  await hour.getByRole("list").getByText(/^\d\d:\d\d to \d\d:\d\d UTC: \d ended, 1 failed$/).waitFor({ state: "attached" });
+  assert.match(await hour.locator(".hour .is-failed").first().evaluate((bar) => getComputedStyle(bar).backgroundImage), /gradient/);
+  assert.equal(await hour.locator(".axis time").count(), 2);
+  assert.deepEqual(await violations(page), []);
+});
+
 test("a queue is held and resumed, and a refusal is told", async () => {
   const page = await openPage(browser, server);
   const name = await holdAndResume(page, "default", "small", () => server.say({ text: "a" }, { queue: "small" }));
