@@ -16,7 +16,7 @@ import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Logs } from "../parts/log";
 import { Usage } from "../parts/usage";
-import { hrefOf } from "../router";
+import { hrefOf, nameIn } from "../router";
 import { now, useStore } from "../store";
 import { bytes, seconds, until } from "../text";
 
@@ -50,6 +50,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         <Actions namespace={namespace} job={job} />
       </div>
       <Refusal>{why}</Refusal>
+      <RetryOf namespace={namespace} job={job} />
       {explanation && <Why explanation={explanation} />}
       {explanation?.estimate && !isOver && <Estimated estimate={explanation.estimate} />}
       {progress && !isOver && (
@@ -63,7 +64,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         </div>
       )}
       <Facts namespace={namespace} job={job} />
-      <Section title="Time">{explanation && <Gantt explanation={explanation} isOver={isOver} />}</Section>
+      <Section title="Time">{explanation && <Gantt explanation={explanation} job={job} isOver={isOver} />}</Section>
       {status.timeline?.running !== undefined && <Usage key={status.attempt} namespace={namespace} job={job} />}
       {status.result && (
         <Section title={isPartial ? "Computed before it failed" : "Result"}>
@@ -91,6 +92,19 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       </Section>
       <Input namespace={namespace} job={job} />
     </div>
+  );
+}
+
+/** Which job it repeats. */
+function RetryOf({ namespace, job }: { namespace: string; job: Job }) {
+  const first = nameIn(job.metadata.annotations?.["windlass.dev/retry-of"]);
+  if (first === undefined) return null;
+  return (
+    <p>
+      <a href={hrefOf(namespace, "jobs", first)}>
+        Retry of <Text>{first}</Text>
+      </a>
+    </p>
   );
 }
 
