@@ -294,25 +294,6 @@ test("the arrow down goes from the search and from the list to the first job", a
   await until("the first has the focus", () => page.evaluate((name) => document.activeElement?.textContent === name && document.activeElement.tagName === "A", first));
 });
 
-test("labels that have no room end in dots and say all on hover", async () => {
-  const labels = { "a-long-label-of-a-team": "with-a-long-value-of-its-own", team: "blue" };
-  await server.say({ text: "a", steps: 600, log: "words of its own that take much room in the list" }, { name: "of-labels", labels });
-  for (const width of [1280, 900, 390]) {
-    const page = await openPage(browser, server, { viewport: { width, height: 800 } });
-    await row(page, "of-labels").getByText("left").waitFor();
-    for (const [key, value] of Object.entries(labels)) {
-      const label = row(page, "of-labels").getByRole("button", { name: `${key}=${value}` });
-      assert.ok((await label.getAttribute("title")).startsWith(`${key}=${value}`));
-      const [end, around, overflow] = await label.evaluate((at) => [at.getBoundingClientRect().right, at.closest(".of-details").getBoundingClientRect().right, getComputedStyle(at.firstElementChild).textOverflow]);
-      assert.ok(end <= around + 1 && overflow === "ellipsis", `${key} ends at ${end} of ${around}, at ${width}`);
-    }
-    const told = row(page, "of-labels").locator(".of-details > .text");
-    assert.equal(await told.getAttribute("title"), await told.textContent());
-    await page.context().close();
-  }
-  await server.ask("DELETE", "jobs/of-labels");
-});
-
 /** Whether the ring around what has the focus is there, and cut by nothing around it. */
 function isRingWhole() {
   const at = document.activeElement;

@@ -84,3 +84,23 @@ test("on a phone why a job waits has the width of the page", async () => {
   const [name, why] = [await section(page, "What waits").getByRole("link", { name: LONG }).boundingBox(), await told.boundingBox()];
   assert.ok(why.width > 330 && why.y >= name.y + name.height - 1, JSON.stringify([name, why]));
 });
+
+test("labels that have no room end in dots and say all on hover", async () => {
+  const labels = { "a-long-label-of-a-team": "with-a-long-value-of-its-own", team: "blue" };
+  await server.say({ text: "a", steps: 600, log: "words of its own that take much room in the list" }, { name: "of-labels", labels });
+  for (const width of [1280, 900, 390]) {
+    const page = await openPage(browser, server, { viewport: { width, height: 800 } });
+    const row = page.locator(".tbody [role=row]").filter({ hasText: "of-labels" });
+    await row.getByText("left").waitFor();
+    for (const [key, value] of Object.entries(labels)) {
+      const label = row.getByRole("button", { name: `${key}=${value}` });
+      assert.ok((await label.getAttribute("title")).startsWith(`${key}=${value}`));
+      const [end, around, overflow] = await label.evaluate((at) => [at.getBoundingClientRect().right, at.closest(".of-details").getBoundingClientRect().right, getComputedStyle(at.firstElementChild).textOverflow]);
+      assert.ok(end <= around + 1 && overflow === "ellipsis", `${key} ends at ${end} of ${around}, at ${width}`);
+    }
+    const told = row.locator(".of-details > .text");
+    assert.equal(await told.getAttribute("title"), await told.textContent());
+    await page.context().close();
+  }
+  await server.ask("DELETE", "jobs/of-labels");
+});
