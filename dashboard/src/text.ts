@@ -54,6 +54,16 @@ export function count(value: number, one: string, many = `${one}s`): string {
   return `${value.toLocaleString("en")} ${value === 1 ? one : many}`;
 }
 
+/** From when to when, to the minute; on which day, where it does not say by itself. */
+export function span(from: number, to: number, hasDay = false): string {
+  return `${minute(from, hasDay)} to ${minute(to)} UTC`;
+}
+
+export function minute(time: number, hasDay = false): string {
+  const text = new Date(time).toISOString();
+  return hasDay ? text.slice(5, 16).replace("T", " ") : text.slice(11, 16);
+}
+
 export function exact(time: number): string {
   return new Date(time).toISOString().replace("T", " ").replace(/\.\d+Z$/, " UTC");
 }

@@ -98,6 +98,8 @@ test("a job that is submitted once more with edits keeps its data, its files and
   await go(page, `#/default/jobs/${name}`);
   await page.getByRole("link", { name: "Retry with edits" }).click();
   await page.getByText(`The input of ${name}`).waitFor();
+  await page.getByText(`from ${name}, with its retries 1, timeout 1 min 17 s, at least 1 CPU, deleted 1 d 10 h after its end`, { exact: true }).waitFor();
+  assert.deepEqual(await violations(page), []);
   await page.getByRole("button", { name: "Leave out b.csv" }).click();
   await page.getByRole("button", { name: "Submit" }).click();
   await page.locator(".title .phase-succeeded").waitFor();

@@ -87,6 +87,29 @@ test("the parts of its time sum to the whole, with earlier attempts", async () =
   await page.getByRole("button", { name: "Retry", exact: true }).click();
   await until("another job", async () => page.url().split("/").at(-1) !== name);
   assert.equal((await server.ask("GET", `jobs/${page.url().split("/").at(-1)}`)).spec.input.log, "the words");
+  await page.getByRole("link", { name: `Retry of ${name}`, exact: true }).click();
+  await page.getByRole("heading", { name }).waitFor();
+  assert.equal(await page.getByText("Retry of").count(), 0);
+});
+
+test("how an earlier attempt ended is said in words, and the list says how many there were", async () => {
+  const name = await server.say({ text: "a", exit: 3, steps: 1 }, { retries: 2, name: "of-three-attempts" });
+  await server.phase(name, "Failed");
+  const page = await openPage(browser, server);
+  await page.locator(".tbody [role=row]").filter({ hasText: name }).locator(".of-phase").getByText("3 attempts").waitFor();
+  const { status } = await server.ask("GET", `jobs/${name}`);
+  // As it is while the last one runs.
+  await page.route(`**/jobs/${name}/events*`, async (route) => {
+    const failure = { ...status.failure, attempt: 2, reason: "Crashed", exitCode: 3 };
+    const job = await server.ask("GET", `jobs/${name}`);
+    const body = `event: job\ndata: ${JSON.stringify({ ...job, status: { ...status, failure } })}\n\n`;
+    return route.fulfill({ contentType: "text/event-stream", body });
+  });
+  await go(page, `#/default/jobs/${name}`);
+  const earlier = (number) => page.locator(".gantt").getByRole("rowheader").filter({ hasText: `earlier attempt ${number}` });
+  await earlier(2).getByText("failed: Crashed, exit code 3", { exact: true }).waitFor();
+  await earlier(1).getByText("failed", { exact: true }).waitFor();
+  assert.deepEqual(await violations(page), []);
 });
 
 test("the page of a job that is deleted says so, and goes on with the next one of its name", async () => {

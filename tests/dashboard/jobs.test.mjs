@@ -275,6 +275,25 @@ test("the keyboard reaches the jobs and goes from one to the next", async () => 
   assert.equal(await page.evaluate(() => document.activeElement?.textContent), second);
 });
 
+test("the arrow down goes from the search and from the list to the first job", async () => {
+  await Promise.all(Array.from({ length: 14 }, () => server.submit({ function: "echo" })));
+  const page = await openPage(browser, server);
+  await rows(page).nth(13).waitFor();
+  const first = await rows(page).nth(0).locator("a").textContent();
+  for (const place of [page.getByRole("searchbox"), page.locator(".tbody")]) {
+    await place.focus();
+    await page.keyboard.press("ArrowDown");
+    await until("the first has the focus", () => page.evaluate((name) => document.activeElement?.textContent === name && document.activeElement.tagName === "A", first));
+  }
+  // Also where it is not drawn.
+  await page.setViewportSize({ width: 1280, height: 320 });
+  await page.locator(".tbody").evaluate((box) => (box.scrollTop = box.scrollHeight));
+  await until("the list was scrolled", () => page.locator(".tbody").evaluate((box) => box.scrollTop > 0));
+  await page.getByRole("searchbox").focus();
+  await page.keyboard.press("ArrowDown");
+  await until("the first has the focus", () => page.evaluate((name) => document.activeElement?.textContent === name && document.activeElement.tagName === "A", first));
+});
+
 /** Whether the ring around what has the focus is there, and cut by nothing around it. */
 function isRingWhole() {
   const at = document.activeElement;

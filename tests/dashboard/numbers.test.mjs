@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { holdAndResume } from "./steps.mjs";
-import { browser, go, openPage, openPageAs, section, server, startBoth, violations } from "./support.mjs";
+import { browser, go, openPage, openPageAs, section, server, startBoth, until, violations } from "./support.mjs";
 
 startBoth();
 
@@ -28,6 +28,42 @@ test("the last hour and day outlive jobs and a killed server", async () => {
   assert.deepEqual(await violations(page), []);
 });
 
+test("bars of the last hour and day say when and how many, also without colors and without eyes", async () => {
+  const page = await openPage(browser, server);
+  await page.route("**/history", async (route) => {
+    const json = await (await route.fetch()).json();
+    for (const window of [json.hour, json.day]) {
+      Object.assign(window.all, { from: "2026-01-02T03:00:00Z", succeeded: 2, failed: 1, waitP50Seconds: 1, waitP95Seconds: 2 });
+      const counts = { succeeded: 2, failed: 1, cancelled: 0, waitP50Seconds: 1, waitP95Seconds: 2 };
+      window.slots = [{ from: "2026-01-02T03:00:00Z", started: 3, failures: {}, ...counts }];
+    }
+    return route.fulfill({ json });
+  });
+  await go(page, "#/default/overview");
+  const history = section(page, "What has ended");
+  const ended = "03:00 to 03:01 UTC: 2 succeeded, 1 failed, 0 cancelled";
+  await history.getByRole("list", { name: "How many jobs ended in the last hour" }).getByText(ended, { exact: true }).waitFor({ state: "attached" });
+  const waited = "03:00 to 03:01 UTC: half waited at most 1 s, 95 % at most 2 s";
+  await history.getByRole("list", { name: "How long jobs waited" }).getByText(waited, { exact: true }).waitFor({ state: "attached" });
+  assert.deepEqual(await history.locator("svg title").allTextContents(), [ended, waited]);
+  assert.deepEqual(await history.locator(".axis time").allTextContents(), ["03:00", "04:00 UTC", "03:00", "04:00 UTC"]);
+  // Failed is hatched.
+  assert.match(await history.locator(".ended-failed").evaluate((bar) => getComputedStyle(bar).fill), /url\(.*#failed/);
+  assert.deepEqual(await violations(page), []);
+  await history.getByRole("link", { name: "Last day" }).click();
+  await until("the day is shown", async () => (await history.locator(".axis time").allTextContents())[0] === "01-02 03:00");
+  assert.deepEqual(await history.locator(".axis time").allTextContents(), ["01-02 03:00", "01-03 03:00 UTC", "01-02 03:00", "01-03 03:00 UTC"]);
+  // Those of a function, too.
+  await server.say({ text: "a", exit: 65 }, { name: "hatched" });
+  await server.phase("hatched", "Failed");
+  await go(page, "#/default/functions/say");
+  const hour = section(page, "The last hour");
+  await hour.getByRole("list").getByText(/^\d\d:\d\d to \d\d:\d\d UTC: \d ended, 1 failed$/).waitFor({ state: "attached" });
+  assert.match(await hour.locator(".hour .is-failed").first().evaluate((bar) => getComputedStyle(bar).backgroundImage), /gradient/);
+  assert.equal(await hour.locator(".axis time").count(), 2);
+  assert.deepEqual(await violations(page), []);
+});
+
 test("a queue is held and resumed, and a refusal is told", async () => {
   const page = await openPage(browser, server);
   const name = await holdAndResume(page, "default", "small", () => server.say({ text: "a" }, { queue: "small" }));
@@ -37,6 +73,55 @@ test("a queue is held and resumed, and a refusal is told", async () => {
   const other = await openPageAs(browser, `${server.url}/dashboard/#/default/overview`, key);
   await other.getByRole("button", { name: "Hold small" }).click();
   await section(other, "Queues").getByText("the caller may not patch computequeues here").waitFor();
+});
+
+test("that a server did not answer is taken back when it does, and what it refuses is not", async () => {
+  const page = await openPage(browser, server);
+  await go(page, "#/default/overview");
+  const told = (words) => section(page, "Queues").getByRole("alert").filter({ hasText: words });
+  let answer = (route) => route.abort();
+  await page.route("**/queues/small/hold", (route) => answer(route));
+  const hold = () => page.getByRole("button", { name: "Hold small" }).click();
+  await page.getByRole("button", { name: "Hold small" }).waitFor();
+  // All else is answered again: the next answer about the queues takes it back.
+  await page.route("**/queues", (route) => route.abort());
+  await hold();
+  await told("the server does not answer").last().waitFor();
+  assert.equal(await told("the server does not answer").count(), 2);
+  await page.unroute("**/queues");
+  await until("all is taken back", async () => (await told("the server does not answer").count()) === 0);
+  // What is refused stays, whatever else is answered, until it is tried again.
+  const asked = () => page.waitForResponse((response) => response.url().endsWith("/queues") && response.ok());
+  answer = (route) => route.fulfill({ status: 403, contentType: "application/problem+json", json: { detail: "not for you" } });
+  await hold();
+  await told("not for you").waitFor();
+  for (let turn = 0; turn < 2; turn += 1) await asked();
+  await told("not for you").waitFor();
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  answer = (route) => held.then(() => route.abort());
+  await hold();
+  await told("not for you").waitFor({ state: "detached" });
+  release();
+});
+
+test("that a server did not answer a button of a job is taken back after its restart", async () => {
+  const name = await server.say({ text: "a", steps: 1, exit: 3 }, { retries: 1 });
+  await server.phase(name, "Failed");
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  await page.getByRole("log").getByText("step 0 of 1").waitFor();
+  await server.kill();
+  await page.getByText("What you see may be old").waitFor();
+  await page.getByRole("button", { name: "Retry", exact: true }).click();
+  const told = page.getByRole("main").getByText("the server does not answer", { exact: true });
+  // What was asked for while nothing answered is asked for again.
+  await page.getByLabel("Attempt").selectOption("1");
+  await told.nth(1).waitFor();
+  await server.run();
+  await page.locator(".connection.is-live").waitFor();
+  await page.getByRole("log").getByText("step 0 of 1").waitFor();
+  await until("all is taken back", async () => (await told.count()) === 0);
 });
 
 test("a queue has its share, and what it borrows beyond what is guaranteed to it", async () => {

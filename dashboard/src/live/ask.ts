@@ -1,6 +1,7 @@
 // What is asked once, or now and then, and has no stream.
 import { useEffect, useState } from "preact/hooks";
 import { askJson, wordsOf } from "../api/client";
+import { useTurn } from "./back";
 import { pause, untilVisible } from "./pause";
 
 export interface Asked<T> {
@@ -16,6 +17,7 @@ const NOTHING = { value: undefined, why: undefined };
 export function useAnswer<T>(path: string | undefined, everyMs?: number): Asked<T> {
   const [asked, setAsked] = useState<Omit<Asked<T>, "again">>(NOTHING);
   const [turn, setTurn] = useState(0);
+  const back = useTurn(asked.why !== undefined);
   useEffect(() => setAsked(NOTHING), [path]);
   useEffect(() => {
     if (path === undefined) return;
@@ -37,6 +39,6 @@ export function useAnswer<T>(path: string | undefined, everyMs?: number): Asked<
     };
     void go();
     return () => stop.abort();
-  }, [path, everyMs, turn]);
+  }, [path, everyMs, turn, back]);
   return { ...asked, again: () => setTurn((before) => before + 1) };
 }

@@ -5,7 +5,7 @@ import type { ComputeFunction, Job } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs } from "../live/jobs";
 import { countBy } from "../live/statistics";
-import { Command, Empty, Refusal, Text } from "../parts/common";
+import { Command, Empty, Name, Refusal, Text } from "../parts/common";
 import { LastHour } from "../parts/hour";
 import { JobForm } from "../parts/job-form";
 import { hrefOf, nameIn, place } from "../router";
@@ -18,7 +18,7 @@ export function FunctionsPage() {
   const counts = countBy(rows, (row) => row.function);
   const failures = countBy(rows.filter((row) => row.phase === "Failed"), (row) => row.function);
   return (
-    <div class="page">
+    <div class="page is-measured">
       <div class="title">
         <h1>Functions</h1>
       </div>
@@ -29,7 +29,7 @@ export function FunctionsPage() {
         </Empty>
       )}
       {value && value.items.length > 0 && (
-        <table class="list is-wide">
+        <table class="list lines is-wide">
           <thead>
             <tr>
               <th scope="col">Function</th>
@@ -46,17 +46,17 @@ export function FunctionsPage() {
                 <tr key={metadata.name}>
                   <th scope="row">
                     <a href={hrefOf(namespace, "functions", metadata.name)}>
-                      <Text>{metadata.name}</Text>
+                      <Name>{metadata.name}</Name>
                     </a>
                   </th>
-                  <td>
+                  <td class="more">
                     <Text>{spec.description}</Text>
                   </td>
-                  <td class="number">{cpusOf(spec)}</td>
-                  <td class="number">
+                  <td class="number" data-label="CPUs">{cpusOf(spec)}</td>
+                  <td class="number" data-label="Jobs">
                     <a href={hrefOf(namespace, "jobs", undefined, { function: metadata.name })}>{(counts.get(metadata.name) ?? 0).toLocaleString("en")}</a>
                   </td>
-                  <td class="number">
+                  <td class="number" data-label="Failed">
                     {failed === 0 ? (
                       0
                     ) : (

@@ -4,6 +4,8 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { askJson, pathOf, wordsOf } from "../api/client";
 import { isFinished, type BlobRef, type Estimate, type Job } from "../api/types";
 import { act } from "../live/actions";
+import { useAttempt } from "../live/attempt";
+import { useTurn } from "../live/back";
 import { useExplanation, useJob } from "../live/job";
 import { jobs } from "../live/jobs";
 import { Bytes, Save, Shown } from "../parts/bytes";
@@ -14,7 +16,7 @@ import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Logs } from "../parts/log";
 import { Usage } from "../parts/usage";
-import { hrefOf } from "../router";
+import { hrefOf, nameIn } from "../router";
 import { now, useStore } from "../store";
 import { bytes, seconds, until } from "../text";
 
@@ -48,6 +50,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         <Actions namespace={namespace} job={job} />
       </div>
       <Refusal>{why}</Refusal>
+      <RetryOf namespace={namespace} job={job} />
       {explanation && <Why explanation={explanation} />}
       {explanation?.estimate && !isOver && <Estimated estimate={explanation.estimate} />}
       {progress && !isOver && (
@@ -61,7 +64,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         </div>
       )}
       <Facts namespace={namespace} job={job} />
-      <Section title="Time">{explanation && <Gantt explanation={explanation} isOver={isOver} />}</Section>
+      <Section title="Time">{explanation && <Gantt explanation={explanation} job={job} isOver={isOver} />}</Section>
       {status.timeline?.running !== undefined && <Usage key={status.attempt} namespace={namespace} job={job} />}
       {status.result && (
         <Section title={isPartial ? "Computed before it failed" : "Result"}>
@@ -89,6 +92,19 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       </Section>
       <Input namespace={namespace} job={job} />
     </div>
+  );
+}
+
+/** Which job it repeats. */
+function RetryOf({ namespace, job }: { namespace: string; job: Job }) {
+  const first = nameIn(job.metadata.annotations?.["windlass.dev/retry-of"]);
+  if (first === undefined) return null;
+  return (
+    <p>
+      <a href={hrefOf(namespace, "jobs", first)}>
+        Retry of <Text>{first}</Text>
+      </a>
+    </p>
   );
 }
 
@@ -142,14 +158,13 @@ function Section({ title, children }: { title: string; children: ComponentChildr
 }
 
 function Actions({ namespace, job }: { namespace: string; job: Job }) {
-  const [why, setWhy] = useState<string | undefined>();
+  const { why, attempt } = useAttempt();
   const [asks, setAsks] = useState<"cancel" | "delete" | undefined>();
   const target = { name: job.metadata.name, uid: job.metadata.uid ?? "" };
   const isOver = isFinished(job.status.phase);
-  const attempt = async (action: () => Promise<void>) => {
+  const go = (action: () => Promise<unknown>) => {
     setAsks(undefined);
-    setWhy(undefined);
-    await action().catch((error: unknown) => setWhy(wordsOf(error)));
+    void attempt(action);
   };
   const retry = async () => {
     const answer = await act(namespace, target, "retry");
@@ -165,7 +180,7 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
       <span class="buttons">
         {isOver ? (
           <>
-            <button type="button" onClick={() => void attempt(retry)}>
+            <button type="button" onClick={() => go(retry)}>
               Retry
             </button>
             <a class="button" href={hrefOf(namespace, "functions", job.spec.function, { from: job.metadata.name })}>
@@ -183,10 +198,10 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
       </span>
       <Refusal>{why}</Refusal>
       {asks === "cancel" && (
-        <Confirm {...questionOf("cancel", [target])} yes={() => void attempt(() => act(namespace, target, "cancel").then(() => {}))} no={() => setAsks(undefined)} />
+        <Confirm {...questionOf("cancel", [target])} yes={() => go(() => act(namespace, target, "cancel"))} no={() => setAsks(undefined)} />
       )}
       {asks === "delete" && (
-        <Confirm {...questionOf("delete", [target])} yes={() => void attempt(remove)} no={() => setAsks(undefined)} />
+        <Confirm {...questionOf("delete", [target])} yes={() => go(remove)} no={() => setAsks(undefined)} />
       )}
     </>
   );
@@ -300,14 +315,16 @@ function curlOf(path: string, file: string): string {
 function InlineInput({ namespace, name }: { namespace: string; name: string }) {
   const [input, setInput] = useState<unknown>();
   const [why, setWhy] = useState<string | undefined>();
+  const turn = useTurn(why !== undefined);
   useEffect(() => {
+    setWhy(undefined);
     const stop = new AbortController();
     const path = `${pathOf(namespace, "jobs", name)}?fields=spec.input`;
     askJson<{ spec?: { input?: unknown } }>(path, { signal: stop.signal })
       .then(({ spec }) => setInput(spec?.input ?? {}))
       .catch((error) => stop.signal.aborted || setWhy(wordsOf(error)));
     return () => stop.abort();
-  }, [namespace, name]);
+  }, [namespace, name, turn]);
   if (input === undefined) return <Refusal>{why}</Refusal>;
   return <JsonTree value={input} length={JSON.stringify(input).length} />;
 }

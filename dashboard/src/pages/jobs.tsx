@@ -6,7 +6,7 @@ import { jobs, MAX_JOBS, type Row } from "../live/jobs";
 import { Ago, Command, Empty, PhaseWord, Text } from "../parts/common";
 import { Confirm, questionOf } from "../parts/confirm";
 import { memo } from "../parts/memo";
-import { VirtualTable } from "../parts/virtual";
+import { enterList, VirtualTable } from "../parts/virtual";
 import { hrefOf, place, setQuery } from "../router";
 import { now, useStore } from "../store";
 import { count, seconds, until, visible, WALL_TIME } from "../text";
@@ -77,6 +77,7 @@ function FilterBar({ rows, filters, only }: { rows: Row[]; filters: Filters; onl
     if (only && filters.q) location.hash = hrefOf(namespace, "jobs", only.name);
   };
   const leave = (event: KeyboardEvent) => {
+    if (event.key === "ArrowDown") return enterList(event);
     if (event.key !== "Escape") return;
     event.preventDefault();
     document.querySelector<HTMLElement>(".tbody")?.focus();
@@ -91,7 +92,7 @@ function FilterBar({ rows, filters, only }: { rows: Row[]; filters: Filters; onl
         ref={box}
         aria-label="Search by name, function or label"
         aria-keyshortcuts="/"
-        title="/ goes here, Enter opens the only match, Escape leaves. Words such as phase=Failed, queue=NAME, reason=Crashed and label=value are filters."
+        title="/ goes here, Enter opens the only match, the arrow down goes to the first, Escape leaves. Words such as phase=Failed, queue=NAME, reason=Crashed and label=value are filters."
         placeholder="Name, function, label=value or phase=Failed"
         value={filters.q}
         onKeyDown={leave}
@@ -256,6 +257,7 @@ const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties)
       </span>
       <span role="cell" class="of-phase">
         <PhaseWord phase={row.phase} cancel={row.cancel} />
+        {row.attempt !== undefined && row.attempt > 1 && <small class="muted"> {attemptsOf(row.attempt, row.phase)}</small>}
       </span>
       <span role="cell" class="of-function">
         <Text>{row.function}</Text>
@@ -279,18 +281,22 @@ const JobRow = memo(({ row, index, namespace, isChosen, toggle }: RowProperties)
   );
 });
 
+/** Which attempt it is that starts or runs, or how many there were. */
+function attemptsOf(attempt: number, phase: Row["phase"]): string {
+  return phase === "Starting" || phase === "Running" ? `attempt ${attempt}` : count(attempt, "attempt");
+}
+
 /** How far it is, what it waits for, or why it failed, and its labels. */
 function Details({ row }: { row: Row }) {
   const current = useStore(now);
   if (row.phase === "Running" && row.progress) {
     const { fraction, percent, estimatedRemainingSeconds: left, message } = row.progress;
+    const told = [percent, left !== undefined && `${seconds(left)} left`, message && visible(message)].filter(Boolean).join(" · ");
     return (
       <>
         <progress max={1} value={fraction} aria-label="Progress" />
-        <span class="text">
-          {percent}
-          {left !== undefined && ` · ${seconds(left)} left`}
-          {message && ` · ${visible(message)}`}
+        <span class="text" title={told}>
+          {told}
         </span>
         <Labels labels={row.labels} />
       </>
@@ -331,7 +337,7 @@ function Labels({ labels }: { labels: Record<string, string> }) {
   return (
     <span class="labels">
       {Object.entries(labels).map(([key, value]) => (
-        <button type="button" class="label" key={key} title="Show the jobs with this label" onClick={() => setQuery({ q: `${key}=${value}` })}>
+        <button type="button" class="label" key={key} title={`${visible(`${key}=${value}`)}: show the jobs with this label`} onClick={() => setQuery({ q: `${key}=${value}` })}>
           <Text>{`${key}=${value}`}</Text>
         </button>
       ))}

@@ -1,21 +1,18 @@
 // What runs, what waits, what fails, and who holds the CPUs.
 import type { ComponentChildren } from "preact";
-import { useState } from "preact/hooks";
-import { pathOf, post, wordsOf } from "../api/client";
-import { PHASES, type Estimates, type MachineCapacity, type Queue, type SharedCpus } from "../api/types";
+import { pathOf } from "../api/client";
+import { PHASES, type Estimates, type MachineCapacity, type SharedCpus } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
 import { countBy, failures, holders, waiting, withEstimates, type FailureGroup } from "../live/statistics";
-import { Ago, Command, Empty, PhaseWord, Refusal, Text } from "../parts/common";
+import { Ago, Command, Empty, Name, PhaseWord, Text } from "../parts/common";
 import { History } from "../parts/history";
+import { Queues, QUEUES_MS } from "../parts/queues";
 import { hrefOf, place } from "../router";
 import { now, useStore } from "../store";
 import { count, seconds, until } from "../text";
 
-const QUEUES_MS = 3000;
 const SHOWN = 12;
-/** Names up to so many characters stay on one line. */
-const SHORT = 20;
 
 export function OverviewPage() {
   const { namespace } = useStore(place);
@@ -93,108 +90,12 @@ function Shared({ name, cpus, granted, waiting, hold }: SharedCpus) {
   );
 }
 
-function Queues({ namespace }: { namespace: string }) {
-  const { shared } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
-  const { value, why, again } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), QUEUES_MS);
-  const queues = value?.items ?? [];
-  const weights = queues.reduce((sum, { spec }) => sum + (spec.weight ?? 1), 0);
-  const isGuaranteed = queues.some(({ spec }) => spec.guaranteedCpus);
-  return (
-    <section aria-label="Queues">
-      <h2>Queues</h2>
-      <Refusal>{why}</Refusal>
-      {value && queues.length === 0 && (
-        <p class="muted">{shared ? "There are no queues: nothing starts until there is one." : "There are no queues, and so no quota."}</p>
-      )}
-      {queues.length > 0 && (
-        <table class="list">
-          <thead>
-            <tr>
-              <th scope="col">Queue</th>
-              <th scope="col">CPUs granted</th>
-              <th scope="col" class="number">Free</th>
-              <th scope="col" class="number">Waiting</th>
-              <th scope="col" class="number" title="Of free CPUs, while all queues have jobs that wait">Share</th>
-              {isGuaranteed && (
-                <>
-                  <th scope="col" class="number">Guaranteed</th>
-                  <th scope="col" class="number" title="CPUs that it holds beyond what is guaranteed to it">Borrowed</th>
-                </>
-              )}
-              <th scope="col">Preemption</th>
-              <th scope="col">Hold</th>
-            </tr>
-          </thead>
-          <tbody>
-            {queues.map(({ metadata, spec, status }) => {
-              const granted = status?.granted ?? 0;
-              return (
-                <tr key={metadata.name}>
-                  <th scope="row">
-                    <a href={hrefOf(namespace, "jobs", undefined, { queue: metadata.name })}>
-                      <Text>{metadata.name}</Text>
-                    </a>
-                    {spec.hold && <span class="bad"> on hold</span>}
-                  </th>
-                  <td>
-                    <meter min={0} max={spec.cpus || 1} value={granted} aria-label={`CPUs granted of ${metadata.name}`} /> {granted} of {spec.cpus}
-                  </td>
-                  <td class="number">{Math.max(0, spec.cpus - granted)}</td>
-                  <td class="number">{status?.waiting ?? 0}</td>
-                  <td class="number" title={`Weight ${spec.weight ?? 1}`}>
-                    {Math.round((100 * (spec.weight ?? 1)) / weights)} %
-                  </td>
-                  {isGuaranteed && (
-                    <>
-                      <td class="number">{spec.guaranteedCpus ?? 0}</td>
-                      <td class="number">{Math.max(0, granted - (spec.guaranteedCpus ?? 0))}</td>
-                    </>
-                  )}
-                  <td>{spec.preemption ?? "none"}</td>
-                  <td>
-                    <HoldButton namespace={namespace} queue={metadata.name} isHeld={spec.hold ?? false} again={again} />
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      )}
-    </section>
-  );
-}
-
-/** Holds a queue or resumes it. What the server refuses is told beside it. */
-function HoldButton({ namespace, queue, isHeld, again }: { namespace: string; queue: string; isHeld: boolean; again: () => void }) {
-  const [isAsking, setAsking] = useState(false);
-  const [why, setWhy] = useState<string>();
-  const go = async () => {
-    setAsking(true);
-    try {
-      await post(pathOf(namespace, "queues", queue, isHeld ? "resume" : "hold"));
-      setWhy(undefined);
-    } catch (error) {
-      setWhy(wordsOf(error));
-    }
-    setAsking(false);
-    again();
-  };
-  return (
-    <>
-      <button type="button" disabled={isAsking} onClick={() => void go()} aria-label={`${isHeld ? "Resume" : "Hold"} ${queue}`}>
-        {isHeld ? "Resume" : "Hold"}
-      </button>
-      <Refusal>{why}</Refusal>
-    </>
-  );
-}
-
 function Holders({ namespace, all }: { namespace: string; all: Row[] }) {
   return (
     <section aria-label="Who holds the CPUs">
       <h2>Who holds the CPUs</h2>
       {all.length === 0 && <p class="muted">Nothing runs.</p>}
-      <table class="list">
+      <table class="list lines">
         <tbody>
           {all.slice(0, SHOWN).map((row) => (
             <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.granted ?? 0}>
@@ -226,11 +127,11 @@ function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
     <section aria-label="What waits">
       <h2>What waits</h2>
       {all.length === 0 && <p class="muted">Nothing waits.</p>}
-      <table class="list">
+      <table class="list lines">
         <tbody>
           {all.slice(0, SHOWN).map((row) => (
             <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.wanted ?? 1}>
-              <td>
+              <td class="more">
                 <Text>{row.waits}</Text>
                 <div class="muted">
                   <Text>{placeOf(row, current)}</Text>
@@ -266,13 +167,13 @@ function Failures({ namespace, rows }: { namespace: string; rows: Row[] }) {
           {groups.length === 0 && ": none"}.
         </p>
       )}
-      <table class="list">
+      <table class="list lines">
         <tbody>
           {groups.slice(0, SHOWN).map((group) => (
             <tr key={`${group.function} ${group.reason}`}>
               <th scope="row">
                 <a href={hrefOf(namespace, "jobs", undefined, { phase: "Failed", function: group.function })}>
-                  <Text>{group.function}</Text>
+                  <Name>{group.function}</Name>
                 </a>
               </th>
               <td>
@@ -281,7 +182,7 @@ function Failures({ namespace, rows }: { namespace: string; rows: Row[] }) {
               <td class="number">
                 <a href={failedBy(namespace, group)}>{count(group.count, "job")}</a>
               </td>
-              <td>
+              <td class="more">
                 latest <JobLink namespace={namespace} name={group.latest.name} /> <span class="muted"><Ago time={group.latest.finished} /></span>
               </td>
             </tr>
@@ -312,8 +213,8 @@ function JobLine({ namespace, name, cpus, children }: { namespace: string; name:
 
 function JobLink({ namespace, name }: { namespace: string; name: string }) {
   return (
-    <a href={hrefOf(namespace, "jobs", name)} class={name.length <= SHORT ? "is-short" : undefined}>
-      <Text>{name}</Text>
+    <a href={hrefOf(namespace, "jobs", name)}>
+      <Name>{name}</Name>
     </a>
   );
 }

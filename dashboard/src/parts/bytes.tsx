@@ -1,6 +1,8 @@
 // Bytes that came out of a job, or went into it: shown by their type where that is safe, else to be saved.
 import { useEffect, useState } from "preact/hooks";
 import { ask, wordsOf } from "../api/client";
+import { useAttempt } from "../live/attempt";
+import { useTurn } from "../live/back";
 import { bytes as inBytes, count } from "../text";
 import { Command, Refusal, Text } from "./common";
 import { BOUND, cells, MAX_PIXELS, PARQUET_END, shapeOf, sizeOf, type Shape } from "./content";
@@ -33,27 +35,19 @@ export function Bytes({ path, mediaType, size, name, command }: Properties) {
 }
 
 export function Save({ path, size, name, command }: Omit<Properties, "mediaType">) {
-  const [why, setWhy] = useState<string | undefined>();
-  const [isBusy, setBusy] = useState(false);
+  const { why, isBusy, attempt } = useAttempt();
   if (size > BOUND.download) return <Command>{command}</Command>;
   const save = async () => {
-    setBusy(true);
-    setWhy(undefined);
-    try {
-      const content = await (await ask(path)).arrayBuffer();
-      // Bytes without a type: no browser shows them.
-      const url = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }));
-      const link = Object.assign(document.createElement("a"), { href: url, download: name });
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(url), 60_000);
-    } catch (error) {
-      setWhy(wordsOf(error));
-    }
-    setBusy(false);
+    const content = await (await ask(path)).arrayBuffer();
+    // Bytes without a type: no browser shows them.
+    const url = URL.createObjectURL(new Blob([content], { type: "application/octet-stream" }));
+    const link = Object.assign(document.createElement("a"), { href: url, download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
   };
   return (
     <>
-      <button type="button" disabled={isBusy} onClick={() => void save()}>
+      <button type="button" disabled={isBusy} onClick={() => void attempt(save)}>
         {isBusy ? "Saving" : "Save"}
       </button>
       <Refusal>{why}</Refusal>
@@ -81,7 +75,9 @@ interface ShownProperties {
 export function Shown({ path, shape, mediaType, size, alt }: ShownProperties) {
   const [content, setContent] = useState<Content | undefined>();
   const [why, setWhy] = useState<string | undefined>();
+  const turn = useTurn(why !== undefined);
   useEffect(() => {
+    setWhy(undefined);
     const stop = new AbortController();
     let url: string | undefined;
     load(path, shape, mediaType, size, stop.signal)
@@ -95,7 +91,7 @@ export function Shown({ path, shape, mediaType, size, alt }: ShownProperties) {
       stop.abort();
       if (url) URL.revokeObjectURL(url);
     };
-  }, [path, shape, mediaType, size]);
+  }, [path, shape, mediaType, size, turn]);
   if (why !== undefined) return <Refusal>{why}</Refusal>;
   if (content === undefined) return null;
   switch (content.shape) {

@@ -10,6 +10,16 @@ export function Text({ children, code }: { children: string | undefined; code?: 
   return code ? <code class="text">{shown}</code> : <span class="text">{shown}</span>;
 }
 
+/** A name on one line: of one that is too long the beginning, and all of it on hover. */
+export function Name({ children }: { children: string }) {
+  const shown = visible(children);
+  return (
+    <span class="text name" title={shown}>
+      {shown}
+    </span>
+  );
+}
+
 export function PhaseWord({ phase, cancel }: { phase: Phase | undefined; cancel?: boolean }) {
   const word = phase ?? "New";
   const isEnding = cancel && phase !== "Cancelled" && phase !== "Succeeded" && phase !== "Failed";

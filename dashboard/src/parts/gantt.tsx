@@ -1,5 +1,5 @@
 // Where a job's time went: its parts one after the other, which sum to the whole.
-import type { Explanation } from "../api/types";
+import type { Explanation, Job } from "../api/types";
 import { now, useStore } from "../store";
 import { exact, seconds, WALL_TIME } from "../text";
 import { Text } from "./common";
@@ -12,7 +12,14 @@ const MEANING: Record<string, string> = {
   running: "the function ran",
 };
 
-export function Gantt({ explanation, isOver }: { explanation: Explanation; isOver: boolean }) {
+/** How an earlier attempt ended, in words. The job tells why of the latest that has failed, until it succeeds. */
+function endOf(number: number, { failure }: Job["status"]): string {
+  if (failure?.attempt !== number) return "failed";
+  const { reason, exitCode } = failure;
+  return `failed: ${reason}${exitCode === undefined ? "" : `, exit code ${exitCode}`}`;
+}
+
+export function Gantt({ explanation, job: { status }, isOver }: { explanation: Explanation; job: Job; isOver: boolean }) {
   const current = useStore(now);
   const parts = explanation.parts.map((part) => ({ name: part.name, from: Date.parse(part.from), to: Date.parse(part.to), seconds: part.seconds }));
   const last = parts.at(-1);
@@ -25,8 +32,14 @@ export function Gantt({ explanation, isOver }: { explanation: Explanation; isOve
   }
   const start = parts[0]?.from ?? 0;
   const earlier = parts.filter(({ name }) => name === "earlier").length;
-  let attempt = 0;
-  const shown = parts.map((part) => ({ ...part, attempt: part.name === "earlier" ? (attempt += 1) : undefined }));
+  // Of many attempts the oldest are told as one, which has the number of the last of them.
+  const numbers = status.timeline.earlier?.map(({ attempt }) => attempt) ?? [];
+  let at = 0;
+  const shown = parts.map((part) => {
+    if (part.name !== "earlier") return { ...part, attempt: undefined };
+    at += 1;
+    return { ...part, attempt: numbers.length === earlier ? numbers[at - 1] : at };
+  });
   return (
     <table class="gantt">
       <caption class="unseen">Where its time went</caption>
@@ -38,6 +51,7 @@ export function Gantt({ explanation, isOver }: { explanation: Explanation; isOve
               <th scope="row">
                 {part.name === "earlier" ? "earlier attempt" : part.name}
                 {part.attempt !== undefined && earlier > 1 ? ` ${part.attempt}` : ""}
+                {part.attempt !== undefined && <small class="bad"> {endOf(part.attempt, status)}</small>}
               </th>
               <td class="bar">
                 <span

@@ -4,7 +4,8 @@ import type { HistoryReport, HistorySlot, HistoryWindow } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { place, hrefOf } from "../router";
 import { now, useStore } from "../store";
-import { ago, count, exact, seconds } from "../text";
+import { ago, count, exact, seconds, span } from "../text";
+import { Axis, Hatch, InWords } from "./chart";
 import { Refusal, Text } from "./common";
 
 const AGAIN_MS = 10_000;
@@ -84,28 +85,48 @@ function slotsOf({ slotSeconds }: HistoryWindow): number {
   return slotSeconds === 60 ? 60 : 86400 / slotSeconds;
 }
 
+/** When a slot was. */
+function spanOf(slot: HistorySlot, { slotSeconds }: HistoryWindow): string {
+  const from = Date.parse(slot.from);
+  return span(from, from + slotSeconds * 1000, slotSeconds > 60);
+}
+
+/** The first and the last time of a window. */
+function Times({ window }: { window: HistoryWindow }) {
+  const from = Date.parse(window.all.from);
+  return <Axis from={from} to={from + slotsOf(window) * window.slotSeconds * 1000} hasDay={window.slotSeconds > 60} />;
+}
+
 /** How many ended in each slot. */
 function Bars({ name, window }: { name: string; window: HistoryWindow }) {
   const slots = slotsOf(window);
   const sum = (slot: HistorySlot) => slot.succeeded + slot.cancelled + slot.failed;
   const most = Math.max(1, ...window.slots.map(sum));
+  const told = (slot: HistorySlot) => `${spanOf(slot, window)}: ${slot.succeeded} succeeded, ${slot.failed} failed, ${slot.cancelled} cancelled`;
   return (
-    <svg class="history" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img"
-      aria-label={`${sum(window.all)} jobs ended in the last ${name}, at most ${most} in ${seconds(window.slotSeconds)}`}>
-      {window.slots.map((slot) => {
-        let below = 0;
-        return (
-          <g key={slot.from}>
-            <title>{`${exact(Date.parse(slot.from))}: ${slot.succeeded} succeeded, ${slot.failed} failed, ${slot.cancelled} cancelled`}</title>
-            {ENDS.map((end) => {
-              const height = (slot[end] / most) * HEIGHT;
-              below += height;
-              return <rect key={end} class={`is-${end}`} x={placeOf(slot, window, slots)} y={HEIGHT - below} width={WIDTH / slots - 1} height={height} />;
-            })}
-          </g>
-        );
-      })}
-    </svg>
+    <>
+      <svg class="history" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img"
+        aria-label={`${sum(window.all)} jobs ended in the last ${name}, at most ${most} in ${seconds(window.slotSeconds)}`}>
+        <Hatch id="failed" />
+        {window.slots.map((slot) => {
+          let below = 0;
+          const [x, width] = [placeOf(slot, window, slots), WIDTH / slots - 1];
+          return (
+            <g key={slot.from}>
+              <title>{told(slot)}</title>
+              <rect class="is-place" x={x} y={0} width={width} height={HEIGHT} />
+              {ENDS.map((end) => {
+                const height = (slot[end] / most) * HEIGHT;
+                below += height;
+                return <rect key={end} class={`ended-${end}`} x={x} y={HEIGHT - below} width={width} height={height} />;
+              })}
+            </g>
+          );
+        })}
+      </svg>
+      <Times window={window} />
+      <InWords label={`How many jobs ended in the last ${name}`} bars={window.slots.filter(sum).map(told)} />
+    </>
   );
 }
 
@@ -113,22 +134,29 @@ function Bars({ name, window }: { name: string; window: HistoryWindow }) {
 function Waits({ name, window }: { name: string; window: HistoryWindow }) {
   const slots = slotsOf(window);
   const most = Math.max(0.001, ...window.slots.map((slot) => slot.waitP95Seconds ?? 0));
+  const heightOf = (value: number) => Math.max(1, (value / most) * HEIGHT);
+  const shown = window.slots.flatMap((slot) => {
+    const { waitP50Seconds: half, waitP95Seconds: high } = slot;
+    if (half === undefined || high === undefined) return [];
+    const told = `${spanOf(slot, window)}: half waited at most ${seconds(half)}, 95 % at most ${seconds(high)}`;
+    return [{ from: slot.from, x: placeOf(slot, window, slots), half: heightOf(half), high: heightOf(high), told }];
+  });
+  const width = WIDTH / slots - 1;
   return (
-    <svg class="history" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img"
-      aria-label={`How long jobs waited in the last ${name}: 95 % at most ${seconds(most)} in the worst ${seconds(window.slotSeconds)}`}>
-      {window.slots.map((slot) => {
-        const { waitP50Seconds: half, waitP95Seconds: high } = slot;
-        if (half === undefined || high === undefined) return null;
-        const [x, width] = [placeOf(slot, window, slots), WIDTH / slots - 1];
-        const height = (value: number) => Math.max(1, (value / most) * HEIGHT);
-        return (
-          <g key={slot.from}>
-            <title>{`${exact(Date.parse(slot.from))}: half waited at most ${seconds(half)}, 95 % at most ${seconds(high)}`}</title>
-            <rect class="is-most" x={x} y={HEIGHT - height(high)} width={width} height={height(high)} />
-            <rect class="is-half" x={x} y={HEIGHT - height(half)} width={width} height={height(half)} />
+    <>
+      <svg class="history" viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img"
+        aria-label={`How long jobs waited in the last ${name}: 95 % at most ${seconds(most)} in the worst ${seconds(window.slotSeconds)}`}>
+        {shown.map(({ from, x, half, high, told }) => (
+          <g key={from}>
+            <title>{told}</title>
+            <rect class="is-place" x={x} y={0} width={width} height={HEIGHT} />
+            <rect class="is-most" x={x} y={HEIGHT - high} width={width} height={high} />
+            <rect class="is-half" x={x} y={HEIGHT - half} width={width} height={half} />
           </g>
-        );
-      })}
-    </svg>
+        ))}
+      </svg>
+      <Times window={window} />
+      <InWords label={`How long jobs waited in the last ${name}`} bars={shown.map(({ told }) => told)} />
+    </>
   );
 }

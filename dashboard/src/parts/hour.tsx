@@ -3,9 +3,11 @@ import { useMemo } from "preact/hooks";
 import type { Row } from "../live/jobs";
 import { histogram, lastHour, quantile, type Bar } from "../live/statistics";
 import { now, useStore } from "../store";
-import { count, seconds } from "../text";
+import { count, seconds, span } from "../text";
+import { Axis, InWords } from "./chart";
 
 const AGAIN_MS = 5000;
+const MINUTE_MS = 60_000;
 
 export function LastHour({ rows }: { rows: Row[] }) {
   const current = useStore(now);
@@ -38,15 +40,21 @@ function Spread({ sorted }: { sorted: number[] }) {
 function Bars({ bars }: { bars: Bar[] }) {
   const most = Math.max(1, ...bars.map((bar) => bar.succeeded + bar.failed));
   const all = bars.reduce((sum, bar) => sum + bar.succeeded + bar.failed, 0);
+  const [first, last] = [bars[0]?.from ?? 0, (bars.at(-1)?.from ?? 0) + MINUTE_MS];
+  const told = (bar: Bar) => `${span(bar.from, bar.from + MINUTE_MS)}: ${bar.succeeded + bar.failed} ended, ${bar.failed} failed`;
   return (
-    <div class="hour" role="img" aria-label={`${all} jobs ended in the last hour, at most ${most} in a minute`}>
-      {bars.map((bar) => (
-        <span key={bar.from} title={`${new Date(bar.from).toISOString().slice(11, 16)} UTC: ${bar.succeeded + bar.failed} ended, ${bar.failed} failed`}>
-          <span class="is-failed" style={{ height: `${(bar.failed * 100) / most}%` }} />
-          <span class="is-succeeded" style={{ height: `${(bar.succeeded * 100) / most}%` }} />
-        </span>
-      ))}
-    </div>
+    <>
+      <div class="hour" role="img" aria-label={`${all} jobs ended in the last hour, at most ${most} in a minute`}>
+        {bars.map((bar) => (
+          <span key={bar.from} title={told(bar)}>
+            <span class="is-failed" style={{ height: `${(bar.failed * 100) / most}%` }} />
+            <span class="is-succeeded" style={{ height: `${(bar.succeeded * 100) / most}%` }} />
+          </span>
+        ))}
+      </div>
+      <Axis from={first} to={last} />
+      <InWords label="How many jobs ended in the last hour" bars={bars.filter((bar) => bar.succeeded + bar.failed > 0).map(told)} />
+    </>
   );
 }
 

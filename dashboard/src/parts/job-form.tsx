@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { pathOf, post, Refused, requestKey, wordsOf } from "../api/client";
 import type { ComputeFunction, Job } from "../api/types";
 import { hrefOf } from "../router";
-import { visible } from "../text";
+import { count, seconds, visible } from "../text";
 import { Refusal, Text } from "./common";
 import { JobFiles, namedOf, send, sendAll, wrongNames } from "./job-files";
 import { OPTION_POINTERS, Options, optionsOf, specOf, type JobOptions } from "./job-options";
@@ -59,6 +59,7 @@ export function JobForm({ namespace, of, from }: Properties) {
   const shown = [...OPTION_POINTERS, "/files", ...(isWritten ? writing.pointers : [])];
   return (
     <form class="job-form" ref={form} onSubmit={(event) => void submit(event)} noValidate>
+      {from && <From namespace={namespace} job={from} kept={keptOf(from, options)} />}
       {(spec.inputTypes ?? []).length > 0 && <FileField types={spec.inputTypes ?? []} set={setFile} />}
       {file === undefined && keptBlob !== undefined && (
         <p class="field">
@@ -259,8 +260,30 @@ function InputField({ field, value, set, wrong }: FieldProperties) {
   );
 }
 
+/** Which job the form begins with, and what is sent of it that no field shows. */
+function From({ namespace, job, kept }: { namespace: string; job: Job; kept: Kept }) {
+  const { name } = job.metadata;
+  const told = [
+    kept.retries !== undefined && `retries ${kept.retries}`,
+    kept.timeoutSeconds !== undefined && `timeout ${seconds(kept.timeoutSeconds)}`,
+    kept.minParallelism !== undefined && `at least ${count(kept.minParallelism, "CPU")}`,
+    kept.ttlSecondsAfterFinished !== undefined && `deleted ${seconds(kept.ttlSecondsAfterFinished)} after its end`,
+  ].filter(Boolean);
+  return (
+    <p class="from">
+      from{" "}
+      <a href={hrefOf(namespace, "jobs", name)}>
+        <Text>{name}</Text>
+      </a>
+      {told.length > 0 && <span class="muted">, with its {told.join(", ")}</span>}
+    </p>
+  );
+}
+
+type Kept = Partial<Pick<Job["spec"], "retries" | "timeoutSeconds" | "minParallelism" | "ttlSecondsAfterFinished">>;
+
 /** What a job that is submitted once more keeps of its spec, beside what the form shows. */
-function keptOf(from: Job | undefined, { parallelism }: JobOptions): Record<string, unknown> {
+function keptOf(from: Job | undefined, { parallelism }: JobOptions): Kept {
   if (from === undefined) return {};
   const { retries, timeoutSeconds, minParallelism, ttlSecondsAfterFinished } = from.spec;
   const isBelow = minParallelism !== undefined && minParallelism <= Number(parallelism);

@@ -1,6 +1,7 @@
 // What a job's function says, as it says it.
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, pathOf, wordsOf } from "../api/client";
+import { useTurn } from "../live/back";
 import { visible } from "../text";
 import { Refusal } from "./common";
 
@@ -48,6 +49,7 @@ function Log({ namespace, name, version, attempt, hasBegun }: Properties) {
   const box = useRef<HTMLPreElement>(null);
   const [why, setWhy] = useState<string | undefined>();
   const [isEmpty, setEmpty] = useState(true);
+  const turn = useTurn(why !== undefined);
   useEffect(() => {
     const stop = new AbortController();
     const pre = box.current;
@@ -60,7 +62,7 @@ function Log({ namespace, name, version, attempt, hasBegun }: Properties) {
       if (!stop.signal.aborted) setWhy(wordsOf(error));
     });
     return () => stop.abort();
-  }, [namespace, name, version, attempt]);
+  }, [namespace, name, version, attempt, turn]);
   return (
     <>
       <Refusal>{why}</Refusal>

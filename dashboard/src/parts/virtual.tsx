@@ -44,10 +44,22 @@ export function VirtualTable<T>({ rows, label, head, draw }: Properties<T>) {
   );
 }
 
+/** Goes to the link of the first row, which may have to be drawn before. */
+export function enterList(event: KeyboardEvent): void {
+  const box = document.querySelector<HTMLElement>(".tbody");
+  if (!box) return;
+  event.preventDefault();
+  const go = () => box.querySelector<HTMLElement>("[role=row] a")?.focus();
+  if (box.scrollTop === 0) return go();
+  box.addEventListener("scroll", () => requestAnimationFrame(go), { once: true });
+  box.scrollTop = 0;
+}
+
 /** The arrow keys go from a row's link to that of the next. */
 function moveByArrows(event: KeyboardEvent): void {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
   if (step === undefined || !(event.target instanceof HTMLElement)) return;
+  if (event.target.classList.contains("tbody") && step > 0) return enterList(event);
   const here = event.target.closest("[role=row]");
   if (!here || !(event.currentTarget instanceof HTMLElement)) return;
   const links = [...event.currentTarget.querySelectorAll<HTMLElement>(".tbody [role=row] a")];
