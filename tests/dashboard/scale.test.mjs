@@ -138,8 +138,26 @@ test("fifty readers cost an idle server next to nothing", async () => {
     const streams = await Promise.all(Array.from({ length: 50 }, open));
     assert.ok(streams.every((stream) => stream.ok));
     const read = await idle();
+    // As many that look at the overview, which asks for these every three seconds, and for the history every ten.
+    let asked = 0;
+    const look = async (what, every) => {
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * every));
+      while (!stop.signal.aborted) {
+        const answer = await fetch(`${idler.url}/v1/namespaces/default/${what}`, { headers, signal: stop.signal });
+        assert.ok(answer.ok, what);
+        await answer.arrayBuffer();
+        asked += 1;
+        await new Promise((resolve) => setTimeout(resolve, every));
+      }
+    };
+    const looks = streams.flatMap(() => [look("capacity", 3000), look("queues", 3000), look("estimates", 3000), look("history", 10_000)]);
+    const ended = Promise.all(looks.map((one) => one.catch((error) => assert.ok(stop.signal.aborted, error))));
+    const overviews = await idle();
+    console.log(`with 50 overviews in sight, and ${asked} answers, ${overviews.toFixed(2)} %`);
     console.log(`an idle server takes ${alone.toFixed(2)} % of a CPU, with 50 readers ${read.toFixed(2)} %`);
     assert.ok(read - alone <= 1, `${read}`);
+    stop.abort();
+    await ended;
   } finally {
     stop.abort();
     await idler.stop();
