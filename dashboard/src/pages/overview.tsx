@@ -20,11 +20,12 @@ export function OverviewPage() {
   const holding = holders(rows);
   const granted = holding.reduce((sum, row) => sum + (row.granted ?? 0), 0);
   const counts = countBy(rows, (row) => row.phase);
+  const capacity = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
   return (
     <div class="page">
       <div class="title">
         <h1>Overview</h1>
-        <Machine namespace={namespace} granted={granted} />
+        <Machine {...capacity} granted={granted} />
       </div>
       <ul class="counts" aria-label="Jobs by phase">
         {PHASES.map((phase) => (
@@ -42,7 +43,7 @@ export function OverviewPage() {
       )}
       <div class="columns">
         <div>
-          <Queues namespace={namespace} />
+          <Queues namespace={namespace} isShared={capacity.shared != null} />
           <Holders namespace={namespace} all={holding} />
           <Waiting namespace={namespace} rows={rows} />
         </div>
@@ -56,8 +57,7 @@ export function OverviewPage() {
 }
 
 /** CPUs that are granted, of those of the machine where there is one, and how many of them are in use. */
-function Machine({ namespace, granted }: { namespace: string; granted: number }) {
-  const { cpus, used, shared } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
+function Machine({ cpus, used, shared, granted }: MachineCapacity & { granted: number }) {
   const inUse = used != null && `, ${used.toFixed(1)} used`;
   if (cpus == null) {
     return (

@@ -1,6 +1,6 @@
 // The queues of a namespace: what they hold, what waits in them, and the button that stops them.
 import { pathOf, post } from "../api/client";
-import type { MachineCapacity, Queue } from "../api/types";
+import type { Queue } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { useAttempt } from "../live/attempt";
 import { hrefOf } from "../router";
@@ -8,8 +8,8 @@ import { Name, Refusal } from "./common";
 
 export const QUEUES_MS = 3000;
 
-export function Queues({ namespace }: { namespace: string }) {
-  const { shared } = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
+/** `isShared`: the namespace shares the CPUs of a ClusterComputeQueue, where nothing starts without a queue. */
+export function Queues({ namespace, isShared }: { namespace: string; isShared: boolean }) {
   const { value, why, again } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), QUEUES_MS);
   const queues = value?.items ?? [];
   const weights = queues.reduce((sum, { spec }) => sum + (spec.weight ?? 1), 0);
@@ -19,7 +19,7 @@ export function Queues({ namespace }: { namespace: string }) {
       <h2>Queues</h2>
       <Refusal>{why}</Refusal>
       {value && queues.length === 0 && (
-        <p class="muted">{shared ? "There are no queues: nothing starts until there is one." : "There are no queues, and so no quota."}</p>
+        <p class="muted">{isShared ? "There are no queues: nothing starts until there is one." : "There are no queues, and so no quota."}</p>
       )}
       {queues.length > 0 && (
         <table class={`list lines queues${isGuaranteed ? " is-guaranteed" : ""}`}>

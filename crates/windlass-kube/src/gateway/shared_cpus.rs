@@ -26,20 +26,19 @@ pub(super) async fn shared_cpus(
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let found = call_where_permitted(namespaces.get_opt(namespace)).await?.flatten();
-    Ok(found.and_then(|found| of_namespace(&found, queues)))
+    Ok(found.and_then(|found| of_namespace(&found, &queues)))
 }
 
-fn of_namespace(namespace: &Namespace, queues: Vec<ClusterComputeQueue>) -> Option<SharedCpus> {
+fn of_namespace(namespace: &Namespace, queues: &[ClusterComputeQueue]) -> Option<SharedCpus> {
     let selects =
         |queue: &ClusterComputeQueue| queue.spec.0.namespace_selector.selects(namespace.labels());
     let created = |queue: &ClusterComputeQueue| {
         queue.creation_timestamp().map(|time| time.0).unwrap_or_default()
     };
-    let mut selecting: Vec<_> = queues.into_iter().filter(selects).collect();
-    selecting.sort_by(|a, b| {
+    let first = queues.iter().filter(|queue| selects(queue)).min_by(|a, b| {
         precedence(created(a), &a.name_any()).cmp(&precedence(created(b), &b.name_any()))
     });
-    let queue = selecting.into_iter().next()?;
+    let queue = first?;
     let usage = queue.status.as_ref().map(|status| &status.usage);
     Some(SharedCpus {
         name: queue.name_any(),
@@ -73,18 +72,18 @@ mod tests {
         let (early, late) = ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z");
         let mine = json!({ "matchLabels": { "team": "a" } });
         let others = json!({ "matchLabels": { "team": "b" } });
-        let all = vec![
+        let all = [
             queue("late", late, json!({})),
             queue("other", early, others),
             queue("mine-too", early, json!({})),
             queue("mine", early, mine),
         ];
-        let shared = of_namespace(&namespace, all).unwrap();
+        let shared = of_namespace(&namespace, &all).unwrap();
         let expected =
             SharedCpus { name: "mine".into(), cpus: 16, hold: false, granted: 10, waiting: 3 };
         assert_eq!(shared, expected);
-        assert_eq!(of_namespace(&Namespace::default(), vec![]), None);
+        assert_eq!(of_namespace(&Namespace::default(), &[]), None);
         let others = json!({ "matchLabels": { "team": "b" } });
-        assert_eq!(of_namespace(&namespace, vec![queue("other", early, others)]), None);
+        assert_eq!(of_namespace(&namespace, &[queue("other", early, others)]), None);
     }
 }
