@@ -94,7 +94,8 @@ test("that a server did not answer is taken back when it does, and what it refus
   answer = (route) => route.fulfill({ status: 403, contentType: "application/problem+json", json: { detail: "not for you" } });
   await hold();
   await told("not for you").waitFor();
-  for (let turn = 0; turn < 2; turn += 1) await asked();
+  // A job that is new has them asked again.
+  for (let turn = 0; turn < 2; turn += 1) await Promise.all([asked(), server.say({ text: "a" })]);
   await told("not for you").waitFor();
   let release;
   const held = new Promise((resolve) => (release = resolve));

@@ -103,8 +103,16 @@ export function failures(rows: Row[]): FailureGroup[] {
 
 /** Who holds CPUs, the most first. */
 export function holders(rows: Row[]): Row[] {
-  const hold = rows.filter((row) => row.phase === "Running" || row.phase === "Starting");
+  const hold = rows.filter(isHolding);
   return hold.sort((a, b) => (b.granted ?? 0) - (a.granted ?? 0));
+}
+
+export function isAnyHolding(rows: Row[]): boolean {
+  return rows.some(isHolding);
+}
+
+function isHolding({ phase }: Row): boolean {
+  return phase === "Running" || phase === "Starting";
 }
 
 /** Who waits: first those with a place in a line, by it; then the oldest. */

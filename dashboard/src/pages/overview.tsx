@@ -7,7 +7,7 @@ import { jobs, type Row } from "../live/jobs";
 import { countBy, failures, holders, waiting, withEstimates, type FailureGroup } from "../live/statistics";
 import { Ago, Command, Empty, Name, PhaseWord, Text } from "../parts/common";
 import { History } from "../parts/history";
-import { Queues, QUEUES_MS } from "../parts/queues";
+import { Queues } from "../parts/queues";
 import { hrefOf, place } from "../router";
 import { now, useStore } from "../store";
 import { count, seconds, until } from "../text";
@@ -20,7 +20,7 @@ export function OverviewPage() {
   const holding = holders(rows);
   const granted = holding.reduce((sum, row) => sum + (row.granted ?? 0), 0);
   const counts = countBy(rows, (row) => row.phase);
-  const capacity = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), QUEUES_MS).value ?? {};
+  const capacity = useAnswer<MachineCapacity>(pathOf(namespace, "capacity"), "with jobs").value ?? {};
   return (
     <div class="page">
       <div class="title">
@@ -121,7 +121,7 @@ function Progress({ row }: { row: Row }) {
 
 function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
   const current = useStore(now);
-  const { value: estimates } = useAnswer<Estimates>(pathOf(namespace, "estimates"), QUEUES_MS);
+  const { value: estimates } = useAnswer<Estimates>(pathOf(namespace, "estimates"), "with jobs");
   const all = waiting(withEstimates(rows, estimates));
   return (
     <section aria-label="What waits">

@@ -6,11 +6,9 @@ import { useAttempt } from "../live/attempt";
 import { hrefOf } from "../router";
 import { Name, Refusal } from "./common";
 
-export const QUEUES_MS = 3000;
-
 /** `isShared`: the namespace shares the CPUs of a ClusterComputeQueue, where nothing starts without a queue. */
 export function Queues({ namespace, isShared }: { namespace: string; isShared: boolean }) {
-  const { value, why, again } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), QUEUES_MS);
+  const { value, why, again } = useAnswer<{ items: Queue[] }>(pathOf(namespace, "queues"), "with jobs");
   const queues = value?.items ?? [];
   const weights = queues.reduce((sum, { spec }) => sum + (spec.weight ?? 1), 0);
   const isGuaranteed = queues.some(({ spec }) => spec.guaranteedCpus);
