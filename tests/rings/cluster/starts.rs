@@ -86,6 +86,37 @@ fn a_quota_that_lets_no_pod_in_is_told_at_once() {
     is_told_at_once(&namespace, "echo", ("QuotaExceeded", "exceeded quota: none"));
 }
 
+/// The Job controller tries again and again to make the pod. A batch Job that is only deleted counts for five seconds more.
+#[test]
+#[ignore = "needs a cluster with the chart: tests/run"]
+fn a_job_whose_pod_is_refused_is_cancelled_at_once() {
+    let namespace = Namespace::new("no-pods-cancelled");
+    refuse_pods(&namespace);
+    is_told_at_once(&namespace, "echo", ("QuotaExceeded", "exceeded quota: none"));
+    let cancelled = Instant::now();
+    kubectl(
+        &[
+            "patch",
+            "cjob",
+            "waits",
+            "-n",
+            &namespace.0,
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"cancel":true}}"#,
+        ],
+        "",
+    )
+    .unwrap();
+    eventually("it is cancelled", MANY_SECONDS, || {
+        (namespace.job("waits")["status"]["phase"] == "Cancelled").then_some(())
+    });
+    let taken = cancelled.elapsed();
+    println!("cancelled after {taken:.1?}");
+    assert!(taken <= TOLD, "cancelled after {taken:?}");
+    assert_eq!(get(&["jobs,pods", "-n", &namespace.0])["items"], json!([]));
+}
+
 #[test]
 #[ignore = "needs a cluster with the chart: tests/run"]
 fn a_limit_range_that_lets_no_pod_in_is_told_at_once() {

@@ -12,7 +12,7 @@ use windlass_core::plan::AttemptState;
 
 use super::managed::{self, ManagedJob};
 use super::managed_pod::is_placeholder;
-use super::owner::{PodOwner, own_batch_job, own_pod};
+use super::owner::{PodOwner, is_standby, own_batch_job, own_pod};
 use super::pod_state::{end_of, held_since, is_ready, pod_state, unknown, unschedulable_since};
 use super::standby::claimed_since;
 use crate::labels::AttemptLabels;
@@ -37,6 +37,10 @@ pub(crate) struct AttemptObjects {
     pub last_pod: Option<String>,
     /// The node of the last pod that had one.
     pub last_node: Option<String>,
+    /// Since when its batch Job is to be deleted whose pod was never seen.
+    pub removal_asked: Option<Timestamp>,
+    /// Whether its batch Job was suspended, and had no pod then: it has none when it is gone.
+    pub is_podless: bool,
 }
 
 /// What is kept of a batch Job.
@@ -55,6 +59,12 @@ pub(crate) struct ObservedBatchJob {
     pub(super) finished: bool,
     pub(super) stopping: bool,
     pub(super) suspended: bool,
+    /// Whether its own `suspend` says so.
+    pub(crate) is_told_to_suspend: bool,
+    /// Whether its controller says so, too: that makes no pod from then on until it is resumed.
+    pub(crate) has_suspended: bool,
+    /// Whether it is a standby: that has had its pod before it was of this attempt.
+    pub(super) is_standby: bool,
     /// Whether it was suspended and goes on, and its next pod was not seen yet.
     pub(super) resumed: bool,
     /// Since when its controller has taken the suspension in; of one without parallelism, since when that was seen.
@@ -110,8 +120,25 @@ impl AttemptObjects {
             let known = known.filter(|_| was_paused).and_then(|known| known.suspended_since);
             batch_job.suspended_since = known.or(Some(now));
         }
+        self.is_podless &=
+            batch_job.has_suspended && known.is_some_and(|known| known.uid == batch_job.uid);
         self.batch_job_uid = Some(batch_job.uid.clone());
         self.batch_job = Some(batch_job);
+    }
+
+    /// Whether the Job controller may make a pod of its batch Job that nobody here has seen, also when that is deleted: its
+    /// cache may be old. A pod that this controller makes is no such pod.
+    pub(crate) fn may_get_late_pod(&self) -> bool {
+        let may_get = |batch_job: &ObservedBatchJob| {
+            batch_job.is_open()
+                && !batch_job.stopping
+                && !batch_job.is_managed()
+                && !batch_job.is_standby
+        };
+        !self.is_podless
+            && self.pods.is_empty()
+            && self.last_pod.is_none()
+            && self.batch_job.as_ref().is_some_and(may_get)
     }
 
     /// Whether processes of the attempt may run, or may be started without our doing.
@@ -121,7 +148,7 @@ impl AttemptObjects {
                 batch_job.is_open() && (!self.has_own_pod() || batch_job.may_make_another(self))
             }
             // A batch Job that is gone before its pod was seen may have had a pod.
-            None => self.is_empty() && self.last_pod.is_none(),
+            None => self.is_empty() && self.last_pod.is_none() && !self.is_podless,
         };
         may_get_pod || self.pods.values().any(ObservedPod::is_live)
     }
@@ -297,6 +324,8 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
             && c.status == "True"
             && c.reason.as_deref() == Some("DeadlineExceeded")
     });
+    let suspended = conditions.iter().find(|c| c.type_ == "Suspended" && c.status == "True");
+    let is_told_to_suspend = object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
     let batch_job = ObservedBatchJob {
         uid: object.uid().unwrap_or_default(),
         version: version_of(&object.metadata),
@@ -314,11 +343,10 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
         finished: status.is_some_and(|status| status.completion_time.is_some()),
         stopping: object.metadata.deletion_timestamp.is_some(),
         resumed: false,
-        suspended_since: conditions
-            .iter()
-            .find(|c| c.type_ == "Suspended" && c.status == "True")
-            .and_then(|c| c.last_transition_time.as_ref())
-            .map(|time| time.0),
+        is_told_to_suspend,
+        has_suspended: is_told_to_suspend && suspended.is_some(),
+        is_standby: is_standby(&object.metadata),
+        suspended_since: suspended.and_then(|c| c.last_transition_time.as_ref()).map(|time| time.0),
         // One that this controller manages stays suspended until its pod is there again.
         suspended: managed::is_to_suspend(object)
             || managed.as_ref().is_some_and(ManagedJob::says_suspended),

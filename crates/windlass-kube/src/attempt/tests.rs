@@ -198,7 +198,13 @@ fn an_attempt_lives_as_long_as_anything_of_it_runs_or_may_come() {
         let pods = pods.into_iter().enumerate().map(|(i, pod)| (i.to_string(), pod));
         let pods = pods.collect();
         let batch_job_uid = Some("c".to_owned());
-        let objects = AttemptObjects { batch_job, batch_job_uid, pods, last_pod, last_node: None };
+        let objects = AttemptObjects {
+            batch_job,
+            batch_job_uid,
+            pods,
+            last_pod,
+            ..AttemptObjects::default()
+        };
         assert_eq!(objects.is_live(), lives, "case {number}");
         let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
         assert_eq!(attempts[0].may_restart, may_restart, "case {number}");

@@ -175,6 +175,30 @@ impl AttemptCache {
         self.lock().jobs.get(job_uid)?.get(&number).cloned()
     }
 
+    /// An attempt is to go whose batch Job is there and whose pod was never seen. Since when, by the first who has said so.
+    pub(crate) fn ask_removal(
+        &self,
+        job_uid: &str,
+        number: AttemptNumber,
+        now: Timestamp,
+    ) -> Timestamp {
+        let mut state = self.lock();
+        let objects = state.jobs.get_mut(job_uid).and_then(|objects| objects.get_mut(&number));
+        objects.map_or(now, |objects| *objects.removal_asked.get_or_insert(now))
+    }
+
+    /// The batch Job of this UID was suspended, and had no pod then.
+    pub(crate) fn has_no_pod(&self, job_uid: &str, number: AttemptNumber, batch_job_uid: &str) {
+        let mut state = self.lock();
+        let objects = state.jobs.get_mut(job_uid).and_then(|objects| objects.get_mut(&number));
+        if let Some(objects) = objects {
+            objects.is_podless = objects
+                .batch_job
+                .as_ref()
+                .is_some_and(|batch_job| batch_job.uid() == batch_job_uid);
+        }
+    }
+
     /// Attempts whose end only the API server can tell: their batch Jobs are gone and their pods were never seen, or
     /// no watch has shown their objects.
     pub(crate) fn in_doubt(&self) -> Vec<AttemptId> {

@@ -33,9 +33,12 @@ pub(super) async fn fetch_attempts(
     }
     // A watch of pods that is behind, or down, has not shown the pod of an attempt whose batch Job or status is known.
     // One whose pod has a node by now does not give its CPUs back.
+    // Of one that is suspended since it is to go, all is known.
+    let is_settled_pause =
+        |attempt: &Attempt| is_settled_pause(job, attempt) && !is_going(job, attempt, ctx);
     let may_lack = |attempt| {
         lacks_its_pod(job, attempt)
-            || is_settled_pause(job, attempt)
+            || is_settled_pause(attempt)
             || gives_back(job, attempt, ctx, now)
     };
     let reported = job.status.attempt;
@@ -50,7 +53,7 @@ pub(super) async fn fetch_attempts(
         add_unlisted(&mut attempts, doubtful);
     }
     // What has failed does not go on, whoever resumes its batch Job.
-    for attempt in attempts.iter_mut().filter(|attempt| is_settled_pause(job, attempt)) {
+    for attempt in attempts.iter_mut().filter(|attempt| is_settled_pause(attempt)) {
         attempt.state = observe::lost_pod(now);
     }
     if let Some(number) = reported {
@@ -95,6 +98,12 @@ fn lacks_its_pod(job: &Job, attempt: &Attempt) -> bool {
             None => attempt.is_present && (is_reported || !attempt.is_live()),
             Some(_) => attempt.job.is_none() && !attempt.is_live(),
         }
+}
+
+/// Whether this attempt's batch Job is to be deleted, and its pod was never seen.
+fn is_going(job: &Job, attempt: &Attempt, ctx: &Context) -> bool {
+    let objects = ctx.attempts.objects(&job.metadata.uid, attempt.number);
+    objects.is_some_and(|objects| objects.removal_asked.is_some() && objects.may_get_late_pod())
 }
 
 /// Whether the status tells the failure of this attempt, and its batch Job is suspended.

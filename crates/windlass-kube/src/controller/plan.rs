@@ -10,6 +10,7 @@ use super::admitted::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
 use super::keep_standbys::hold_named_standbys;
+use super::suspend_first::suspended_too_long;
 use super::unschedulable::unschedulable_timeout;
 use super::untold_ends::hold_untold_ends;
 use crate::attempt::objects::AttemptObjects;
@@ -56,7 +57,8 @@ pub(crate) fn plan(
     let untold = hold_untold_ends(job, &mut plan.actions, ctx, now);
     let named = hold_named_standbys(&job.metadata.uid, ctx, &mut plan.actions);
     let logged = logs_to_come(job, &plan.actions, ctx, now);
-    let removal_after = [many, untold, named, logged].into_iter().flatten().min();
+    let suspended = suspended_too_long(job, &plan.actions, ctx, now);
+    let removal_after = [many, untold, named, logged, suspended].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }
 }
 

@@ -48,6 +48,7 @@ impl Actor<'_> {
         if let Some(batch_job) = &objects.batch_job
             && !self.managed.is_deleted(job_uid, batch_job.uid())
             && !self.keeps_anothers_name(batch_job)
+            && self.is_suspended_first(attempt, &objects, batch_job).await?
         {
             let params = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Background),

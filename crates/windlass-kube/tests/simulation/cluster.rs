@@ -119,9 +119,19 @@ impl Cluster {
             .any(|(_, pod)| !is_live(pod) && pod["metadata"]["deletionTimestamp"].is_null());
         let is_paused = job["spec"]["suspend"] == true || job["spec"]["parallelism"] == 0;
         if is_paused && !ended_by_itself {
-            suspend(state, key, job);
+            if self.delays.is_over(key, "suspend", 40) {
+                self.without_pod.remove(key);
+                suspend(state, key, job);
+            }
             return;
         }
+        let resumed = (job["status"]["conditions"][0]["type"] == "Suspended").then(|| {
+            let mut job = job.clone();
+            job["status"]["conditions"] = Value::Null;
+            state.put(key, job.clone());
+            job
+        });
+        let job = resumed.as_ref().unwrap_or(job);
         if !has_pod && job["status"]["had_pod"].is_null() && self.delays.is_over(key, "pod", 40) {
             let mut job = job.clone();
             job["status"]["had_pod"] = json!(true);
@@ -221,9 +231,15 @@ fn suspend(state: &mut State, key: &Key, job: &Value) {
     for pod in pods {
         state.delete(&pod);
     }
-    if job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
+    let is_told = job["status"]["conditions"][0]["type"] == "Suspended";
+    let had_pod = job["status"]["had_pod"] == true && job["status"]["ended"].is_null();
+    if had_pod || job["spec"]["suspend"] == true && !is_told {
         let mut job = job.clone();
         job["status"]["had_pod"] = Value::Null;
+        if job["spec"]["suspend"] == true {
+            job["status"]["conditions"] = json!([{ "type": "Suspended", "status": "True",
+                "reason": "JobSuspended", "message": "", "lastTransitionTime": now() }]);
+        }
         state.put(key, job);
     }
 }

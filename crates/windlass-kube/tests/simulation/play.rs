@@ -90,5 +90,5 @@ async fn play(story: Story) -> Result<usize, String> {
     let state = performance.server.lock();
     let objects: Vec<_> = state.objects.keys().collect();
     let story = &performance.story;
-    Err(format!("{story:?}\n{wrong:#?}\n{:#?}\n{objects:?}", state.writes))
+    Err(format!("{story:?}\n{wrong:#?}\n{:#?}\n{objects:?}", state.course))
 }

@@ -142,3 +142,32 @@ fn the_labels_of_a_pod_change_no_numbers_of_its_batch_job() {
     let changed = cache.pod_changed(&Change::Applied(forged), now()).unwrap();
     assert_eq!((changed.labels.cpus, &*changed.labels.queue), (2, "q"));
 }
+
+#[test]
+fn a_batch_job_that_had_no_pod_when_it_was_suspended_has_none_when_it_is_gone() {
+    let suspended = |suspend: bool, version: &str| {
+        let Change::Applied(mut object) = batch_job("c", version) else { unreachable!() };
+        object.spec =
+            Some(serde_json::from_value(json!({ "suspend": suspend, "template": {} })).unwrap());
+        let told = json!({ "conditions": [{ "type": "Suspended", "status": "True" }] });
+        object.status = Some(serde_json::from_value(told).unwrap());
+        Change::Applied(object)
+    };
+    for (after, is_live) in [(None, false), (Some(suspended(false, "7")), true)] {
+        let cache = AttemptCache::default();
+        cache.batch_job_changed(&batch_job("c", "5"), now()).unwrap();
+        assert!(cache.objects(&attempt().job_uid, 1).unwrap().may_get_late_pod());
+        cache.batch_job_changed(&suspended(true, "6"), now()).unwrap();
+        cache.has_no_pod(&attempt().job_uid, 1, "another");
+        assert!(cache.objects(&attempt().job_uid, 1).unwrap().may_get_late_pod());
+        cache.has_no_pod(&attempt().job_uid, 1, "c");
+        assert!(!cache.objects(&attempt().job_uid, 1).unwrap().may_get_late_pod());
+        // Somebody may have it go on.
+        after.into_iter().for_each(|change| drop(cache.batch_job_changed(&change, now())));
+        assert_eq!(
+            cache.batch_job_changed(&deleted_batch_job("c"), now()).unwrap().is_live,
+            is_live
+        );
+        assert_eq!(cache.in_doubt().is_empty(), !is_live);
+    }
+}

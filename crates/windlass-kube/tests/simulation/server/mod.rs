@@ -18,6 +18,7 @@ mod rest;
 mod storage;
 mod watches;
 
+use crate::virtual_time::now;
 pub(crate) use faults::{ReadFaults, WriteFault, random_below};
 use rest::{Answer, Path, core_resources, json_answer, problem, read_query};
 
@@ -41,6 +42,8 @@ pub(crate) struct State {
     versions: watch::Sender<u64>,
     /// Writes of controllers so far.
     pub(crate) writes: Vec<String>,
+    /// When what was written, and what became of batch Jobs and pods: for whoever reads why a story has failed.
+    pub(crate) course: Vec<String>,
     faults: BTreeMap<usize, WriteFault>,
     /// Parts of the names of writes, and how often such a write is refused.
     pub(crate) refused: Vec<(&'static str, usize)>,
@@ -68,6 +71,7 @@ impl Server {
             log: Vec::new(),
             versions: watch::Sender::new(1),
             writes: Vec::new(),
+            course: Vec::new(),
             faults,
             refused: Vec::new(),
             hung: None,
@@ -156,12 +160,11 @@ impl Server {
         let answer = {
             let mut state = self.lock();
             state.check_write(method, path, &body);
+            let claims = *method == Method::PATCH
+                && !body["metadata"]["labels"]["windlass.dev/job"].is_null();
             let answer = state.write(method, path, body);
             let is_created = *method == Method::POST && answer.status() == StatusCode::CREATED;
-            let is_patched = *method == Method::PATCH
-                && path.subresource.is_none()
-                && answer.status() == StatusCode::OK;
-            if is_created || is_patched {
+            if is_created || claims && answer.status() == StatusCode::OK {
                 state.check_claim(path);
             }
             answer
@@ -239,12 +242,15 @@ impl State {
         let write = format!("{controller}: {method} {plural}/{name}{subresource}");
         let mut refused = self.refused.iter_mut();
         let refused = refused.find(|(part, times)| *times > 0 && write.contains(*part));
-        self.writes.push(write);
-        if let Some((_, times)) = refused {
+        let fault = if let Some((_, times)) = refused {
             *times -= 1;
-            return Some(WriteFault::Refused(500));
-        }
-        self.faults.remove(&(self.writes.len() - 1))
+            Some(WriteFault::Refused(500))
+        } else {
+            self.faults.remove(&self.writes.len())
+        };
+        self.course.push(format!("{} {write} {fault:?}", now()));
+        self.writes.push(write);
+        fault
     }
 }
 

@@ -193,9 +193,25 @@ impl State {
         } else {
             self.objects.insert(key, object.clone());
         }
+        let broken = self.broken_promises.len();
         self.check_objects();
+        self.note(&object, kind);
+        let broken = self.broken_promises[broken..].iter().map(|what| format!("BROKEN: {what}"));
+        self.course.extend(broken);
         self.versions.send_replace(self.version);
         object
+    }
+
+    /// Notes what becomes of a batch Job or a pod.
+    fn note(&mut self, object: &Value, change: &str) {
+        let (meta, status) = (&object["metadata"], &object["status"]);
+        if matches!(object["kind"].as_str(), Some("Job" | "Pod")) {
+            let (kind, name) = (&object["kind"], &meta["name"]);
+            let phase =
+                if status["phase"].is_null() { &status["conditions"] } else { &status["phase"] };
+            let deleted = if meta["deletionTimestamp"].is_null() { "" } else { ", deleted" };
+            self.course.push(format!("{}    {kind} {name} {change} {phase}{deleted}", now()));
+        }
     }
 
     pub(crate) fn all<'a>(&'a self, plural: &'a str) -> impl Iterator<Item = (&'a Key, &'a Value)> {

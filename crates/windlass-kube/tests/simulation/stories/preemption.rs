@@ -90,6 +90,16 @@ fn no_story_ever_grants_more_than_the_cpus_that_queues_share() {
     println!("{played} stories in {:.0?}", began.elapsed());
 }
 
+/// Stories in which, in many of their courses, a pod came of a batch Job that was deleted before a controller started anew:
+/// on CPUs that others had by then, or beside the next attempt.
+const LATE_PODS: [u64; 16] =
+    [430, 635, 787, 928, 1479, 1481, 1615, 3638, 3893, 3902, 4157, 6452, 6594, 7502, 7776, 8170];
+
+#[test]
+fn no_pod_comes_late_of_a_batch_job_that_has_made_room() {
+    play_all(LATE_PODS.map(any_story));
+}
+
 #[test]
 fn two_or_three_controllers_end_jobs_for_others_and_break_no_promise() {
     play_numbered(40, |number| {

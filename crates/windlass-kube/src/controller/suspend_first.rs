@@ -1,0 +1,99 @@
+//! Has a batch Job suspended before it is deleted, where its pod was never seen.
+//!
+//! The Job controller's cache may be old: it makes pods of batch Jobs that were deleted a moment ago. Such a pod would run
+//! beside the next attempt of its job, or on CPUs that others have by then; and a controller that starts meanwhile knows
+//! nothing of it. A batch Job that is suspended is still there, so that its CPUs count, and its status tells when the Job
+//! controller has taken that in.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+use windlass_core::plan::Action;
+use windlass_core::{AttemptNumber, Error, Job};
+
+use super::apply::Actor;
+use super::context::Context;
+use super::list_live::list_pods_of;
+use super::on_watch::pod_changed;
+use super::resync::LATE_POD;
+use crate::attempt::objects::{AttemptObjects, ObservedBatchJob};
+use crate::cache::watch::Change;
+use crate::error::{from_kube, is_status, within_deadline};
+
+impl Actor<'_> {
+    /// Whether a batch Job may be deleted now. Else it is suspended by now, or its pod was found meanwhile.
+    ///
+    /// One that cannot be suspended, or whose Job controller does not answer, may be deleted after a while all the same.
+    pub(super) async fn is_suspended_first(
+        &self,
+        attempt: AttemptNumber,
+        objects: &AttemptObjects,
+        batch_job: &ObservedBatchJob,
+    ) -> Result<bool, Error> {
+        let status = &self.job.status;
+        let is_told = status.attempt == Some(attempt) && status.pod.is_some();
+        if is_told || !objects.may_get_late_pod() {
+            return Ok(true);
+        }
+        let (job_uid, now) = (&self.job.metadata.uid, self.ctx.now());
+        let asked = self.attempts.ask_removal(job_uid, attempt, now);
+        if left(asked, now).is_none() {
+            return Ok(true);
+        }
+        if !batch_job.is_told_to_suspend {
+            self.suspend(batch_job).await?;
+            return Ok(false);
+        }
+        if !batch_job.has_suspended {
+            return Ok(false);
+        }
+        // A pod that it had made before is at the API server by now.
+        let namespace = &self.job.metadata.namespace;
+        let pods = list_pods_of(self.ctx, namespace, batch_job.uid()).await?;
+        if pods.is_empty() {
+            self.attempts.has_no_pod(job_uid, attempt, batch_job.uid());
+            return Ok(true);
+        }
+        for pod in pods {
+            pod_changed(self.ctx, &Change::Applied(pod));
+        }
+        Ok(false)
+    }
+
+    async fn suspend(&self, batch_job: &ObservedBatchJob) -> Result<(), Error> {
+        // Not another one that has its name by now.
+        let patch = Patch::Merge(json!({
+            "metadata": { "uid": batch_job.uid() },
+            "spec": { "suspend": true },
+        }));
+        let (jobs, params) = (self.batch_jobs(), PatchParams::default());
+        match within_deadline(jobs.patch(batch_job.name(), &params, &patch)).await? {
+            Ok(_) => Ok(()),
+            // Somebody has deleted it; the next reconcile shows what has its name.
+            Err(error) if is_status(&error, 404) || is_status(&error, 409) => Ok(()),
+            Err(error) => Err(from_kube(error)),
+        }
+    }
+}
+
+/// When to reconcile again although no watch may tell anything: a Job controller may never answer.
+pub(super) fn suspended_too_long(
+    job: &Job,
+    actions: &[Action],
+    ctx: &Context,
+    now: Timestamp,
+) -> Option<Duration> {
+    let removed = actions.iter().filter_map(|action| match action {
+        Action::Remove { attempt } => ctx.attempts.objects(&job.metadata.uid, *attempt),
+        Action::Start { .. } | Action::Expire => None,
+    });
+    let waits = removed.filter(AttemptObjects::may_get_late_pod);
+    waits.filter_map(|objects| left(objects.removal_asked.unwrap_or(now), now)).min()
+}
+
+/// How long a batch Job that is to go since then may still wait.
+fn left(asked: Timestamp, now: Timestamp) -> Option<Duration> {
+    LATE_POD.checked_sub(now.duration_since(asked).unsigned_abs()).filter(|left| !left.is_zero())
+}
