@@ -1,8 +1,12 @@
 // What the server counts and samples: the last hour and day, CPUs and memory; and queues that are held.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { holdAndResume } from "./steps.mjs";
-import { browser, go, openPage, openPageAs, section, server, startBoth, until, violations } from "./support.mjs";
+import { browser, go, openPage, openPageAs, section, Server, server, startBoth, until, violations } from "./support.mjs";
 
 startBoth();
 
@@ -73,6 +77,71 @@ test("a queue is held and resumed, and a refusal is told", async () => {
   const other = await openPageAs(browser, `${server.url}/dashboard/#/default/overview`, key);
   await other.getByRole("button", { name: "Hold small" }).click();
   await section(other, "Queues").getByText("the caller may not patch computequeues here").waitFor();
+});
+
+test("the page of a job whose queue is on hold says when it starts, and resumes the queue", async () => {
+  await server.ask("POST", "queues/small/hold");
+  const name = await server.say({ text: "a" }, { queue: "small" });
+  const page = await openPage(browser, server);
+  await go(page, `#/default/jobs/${name}`);
+  const way = page.locator(".helps");
+  await way.getByText("it starts after its queue is resumed, and not before. The admin of this server may do that").waitFor();
+  assert.equal(await page.locator(".command").first().innerText(), "windlass queues resume small --namespace default");
+  // Nothing general beside it.
+  assert.equal(await way.count(), 1);
+  assert.equal(await page.getByText("not estimated").count(), 0);
+  assert.deepEqual(await violations(page), []);
+  const key = server.key("reader", "get,list,watch");
+  const other = await openPageAs(browser, `${server.url}/dashboard/#/default/jobs/${name}`, key);
+  await other.getByRole("button", { name: "Resume small" }).click();
+  await other.getByText("the caller may not patch computequeues here").waitFor();
+  await page.getByRole("button", { name: "Resume small" }).click();
+  await page.locator(".title .phase-succeeded").waitFor();
+  assert.equal(await way.count(), 0);
+  assert.deepEqual(page.complaints, []);
+});
+
+test("the page of a job whose queue is not there says that it waits for it, and what makes the queue", async (t) => {
+  const manifests = mkdtempSync(join(tmpdir(), "windlass-manifests-"));
+  const own = await Server.start("--functions", manifests);
+  t.after(() => own.stop());
+  const name = await own.say({ text: "a" }, { queue: "later" });
+  const page = await openPage(browser, own);
+  let capacity;
+  await page.route("**/capacity", (route) => (capacity ? route.fulfill({ json: capacity }) : route.continue()));
+  const way = page.locator(".helps");
+  const open = async () => {
+    await go(page, "#/default/overview");
+    await page.getByRole("heading", { name: "Overview" }).waitFor();
+    await go(page, `#/default/jobs/${name}`);
+    await way.getByText("it starts after its queue is created: until then it waits").waitFor();
+    return page.locator(".command").first().innerText();
+  };
+  const onMachine = await open();
+  // On a cluster it is an object.
+  capacity = {};
+  const lines = ["kubectl apply -f - <<'END'", "apiVersion: windlass.dev/v1alpha1", "kind: ComputeQueue", 'metadata: {name: "later", namespace: "default"}', "spec: {cpus: 8}", "END"];
+  assert.equal(await open(), lines.join("\n"));
+  await way.getByText("Whoever may create ComputeQueues here may do that").waitFor();
+  assert.deepEqual(await violations(page), []);
+  // What it says is what helps, on this machine.
+  assert.ok(onMachine.startsWith("cat >FUNCTIONS/later.yaml <<'END'\n"), onMachine);
+  execFileSync("bash", ["-c", onMachine.replace("FUNCTIONS", manifests)]);
+  await page.locator(".title .phase-succeeded").waitFor();
+});
+
+test("a job that a pool on hold keeps waiting is told who can resume it", async () => {
+  await server.ask("POST", "queues/small/hold");
+  const name = await server.say({ text: "a" }, { queue: "small" });
+  const page = await openPage(browser, server);
+  await page.route("**/queues", (route) => route.fulfill({ json: { items: [] } }));
+  const shared = { name: "research", cpus: 64, granted: 0, waiting: 1, hold: true };
+  await page.route("**/capacity", (route) => route.fulfill({ json: { shared } }));
+  await go(page, `#/default/jobs/${name}`);
+  await page.locator(".helps").getByText("it starts after the ClusterComputeQueue research is resumed, which holds all its namespaces").waitFor();
+  assert.equal(await page.locator(".command").first().innerText(), `kubectl patch ccqueue research --type merge -p '{"spec": {"hold": false}}'`);
+  assert.deepEqual(await violations(page), []);
+  await server.ask("POST", "queues/small/resume");
 });
 
 test("that a server did not answer is taken back when it does, and what it refuses is not", async () => {

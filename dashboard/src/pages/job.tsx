@@ -16,6 +16,7 @@ import { Gantt, isLong, Why } from "../parts/gantt";
 import { JsonTree } from "../parts/json-tree";
 import { Logs } from "../parts/log";
 import { Usage } from "../parts/usage";
+import { useBlocked, WayOn } from "../parts/way-on";
 import { hrefOf, nameIn } from "../router";
 import { now, useStore } from "../store";
 import { bytes, seconds, until } from "../text";
@@ -23,6 +24,7 @@ import { bytes, seconds, until } from "../text";
 export function JobPage({ namespace, name }: { namespace: string; name: string }) {
   const { job, why, isAnother = false, isGone = false } = useJob(namespace, name);
   const explanation = useExplanation(namespace, name, job);
+  const blocked = useBlocked(namespace, job);
   if (!job) {
     if (why === undefined) return <div class="page" aria-busy="true" />;
     return (
@@ -51,8 +53,9 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
       </div>
       <Refusal>{why}</Refusal>
       <RetryOf namespace={namespace} job={job} />
-      {explanation && <Why explanation={explanation} />}
-      {explanation?.estimate && !isOver && <Estimated estimate={explanation.estimate} />}
+      {explanation && <Why explanation={explanation} hasWayOn={blocked !== undefined} />}
+      {blocked && <WayOn namespace={namespace} job={job} blocked={blocked} />}
+      {explanation?.estimate && !isOver && !blocked && <Estimated estimate={explanation.estimate} />}
       {progress && !isOver && (
         <div class="progress">
           <progress max={1} value={progress.fraction} aria-label="Progress" />

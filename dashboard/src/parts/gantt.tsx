@@ -86,8 +86,8 @@ export function isLong(failure: string): boolean {
   return failure.trim().split("\n").length > 2;
 }
 
-/** What it waits for, or why it failed, and what helps, in the API's words. */
-export function Why({ explanation }: { explanation: Explanation }) {
+/** What it waits for, or why it failed, and what helps, in the API's words, unless the page has better ones. */
+export function Why({ explanation, hasWayOn }: { explanation: Explanation; hasWayOn: boolean }) {
   return (
     <>
       {explanation.waitsFor && (
@@ -100,7 +100,7 @@ export function Why({ explanation }: { explanation: Explanation }) {
           <Text>{inShort(explanation.failure)}</Text>
         </p>
       )}
-      {explanation.advice && (
+      {explanation.advice && !hasWayOn && (
         <p class="helps">
           <strong>What helps:</strong> <Text>{explanation.advice}</Text>
         </p>

@@ -66,13 +66,19 @@ interface LineProperties {
   again: () => void;
 }
 
+/** Resumes a queue that is held, and holds another one. `answer`: the latest about it, which `again` asks for. */
+export function useHold(namespace: string, name: string, isHeld: boolean, answer: unknown, again: () => void) {
+  const { why, isBusy, attempt } = useAttempt(answer);
+  const turn = () => void attempt(() => post(pathOf(namespace, "queues", name, isHeld ? "resume" : "hold"))).then(again);
+  return { why, isBusy, turn };
+}
+
 /** One queue. What the server refuses is told below it, where it takes no room from the rest. */
 function QueueLine({ namespace, queue: { metadata, spec, status }, weights, isGuaranteed, answer, again }: LineProperties) {
   const { name } = metadata;
   const { hold: isHeld = false, weight = 1, guaranteedCpus = 0 } = spec;
   const granted = status?.granted ?? 0;
-  const { why, isBusy, attempt } = useAttempt(answer);
-  const turn = () => attempt(() => post(pathOf(namespace, "queues", name, isHeld ? "resume" : "hold"))).then(again);
+  const { why, isBusy, turn } = useHold(namespace, name, isHeld, answer, again);
   return (
     <>
       <tr>
@@ -98,7 +104,7 @@ function QueueLine({ namespace, queue: { metadata, spec, status }, weights, isGu
         )}
         <td data-label="Preemption">{spec.preemption ?? "none"}</td>
         <td class="hold">
-          <button type="button" disabled={isBusy} onClick={() => void turn()} aria-label={`${isHeld ? "Resume" : "Hold"} ${name}`}>
+          <button type="button" disabled={isBusy} onClick={turn} aria-label={`${isHeld ? "Resume" : "Hold"} ${name}`}>
             {isHeld ? "Resume" : "Hold"}
           </button>
         </td>
