@@ -104,7 +104,9 @@ test("a job that is submitted once more with edits keeps its data, its files and
   await page.getByRole("button", { name: "Submit" }).click();
   await page.locator(".title .phase-succeeded").waitFor();
   await until("it is another job", () => !page.url().endsWith(name) && !page.url().includes("functions"));
-  const { spec } = await server.ask("GET", `jobs/${decodeURIComponent(page.url().split("/").at(-1))}`);
+  const { spec, metadata } = await server.ask("GET", `jobs/${decodeURIComponent(page.url().split("/").at(-1))}`);
+  assert.equal(metadata.annotations["windlass.dev/retry-of"], name);
+  await page.getByRole("link", { name: `Retry of ${name}`, exact: true }).waitFor();
   const kept = Object.fromEntries(Object.keys(bounds).map((field) => [field, spec[field]]));
   assert.deepEqual({ ...kept, inputBlob: spec.inputBlob, files: Object.keys(spec.files) }, { ...bounds, inputBlob, files: ["a.csv"] });
   assert.deepEqual(page.complaints, []);

@@ -129,6 +129,29 @@ async fn a_job_that_has_ended_is_submitted_again() {
 }
 
 #[tokio::test]
+async fn a_submission_may_say_which_job_it_repeats() {
+    let server = Server::start().await;
+    let annotation =
+        |answer: &Value| answer["metadata"]["annotations"]["windlass.dev/retry-of"].clone();
+    let body = |retry_of: Value| json!({"function": "price", "retryOf": retry_of});
+    let answer = server.send(submit(&body(json!("gone")))).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(annotation(&answer.json()), "gone");
+    let answer = server.send(submit(&body(Value::Null))).await;
+    assert_eq!(annotation(&answer.json()), Value::Null, "{answer:?}");
+    for wrong in [json!("No Name"), json!(""), json!("a".repeat(5000)), json!(7)] {
+        let problem = server.send(submit(&body(wrong.clone()))).await.problem(422);
+        assert_eq!(problem["problems"][0]["pointer"], "/retryOf", "{wrong}");
+        assert!(problem.to_string().len() < 2000, "{problem}");
+    }
+    // Under a key, another one is another request.
+    let keyed = |name: &str| submit(&body(json!(name))).header("idempotency-key", "edited");
+    assert_eq!(server.send(keyed("a")).await.status, 201);
+    assert_eq!(server.send(keyed("a")).await.status, 200);
+    assert_eq!(type_of(server.send(keyed("b")).await, 409), "/problems/idempotency-key-reused");
+}
+
+#[tokio::test]
 async fn a_repeated_retry_is_one_job_also_when_the_first_is_gone() {
     let server = Server::start().await;
     server.backend.put("a");

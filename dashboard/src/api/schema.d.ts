@@ -463,7 +463,7 @@ export interface paths {
         put?: never;
         /**
          * Submits a job
-         * @description The body is the fields of a job's spec and optionally its `name` and `labels`; an unknown field is refused. What was answered with 2xx is kept: neither a kill of the server nor a loss of power loses it. Waiting (`Prefer`) needs the right to watch; a caller without it is answered at once.
+         * @description The body is the fields of a job's spec and optionally its `name`, `labels` and `retryOf`; an unknown field is refused. What was answered with 2xx is kept: neither a kill of the server nor a loss of power loses it. Waiting (`Prefer`) needs the right to watch; a caller without it is answered at once.
          */
         post: operations["submitJob"];
         delete?: never;
@@ -3415,6 +3415,8 @@ export interface operations {
                      *     after a `FunctionError`.
                      */
                     retries?: number | null;
+                    /** @description The name of the job that this one repeats, with changes: its annotation `windlass.dev/retry-of`. It is kept as it is given; that job need not be there. */
+                    retryOf?: string | null;
                     /**
                      * Format: uint32
                      * @description How long one attempt may run, in seconds. Default and maximum are the function's.

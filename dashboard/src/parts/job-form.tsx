@@ -42,7 +42,8 @@ export function JobForm({ namespace, of, from }: Properties) {
     setBusy(true);
     try {
       const blob = file === undefined ? keptBlob : await send(namespace, file);
-      const body = { ...keptOf(from, options), function: metadata.name, files: await sendAll(namespace, files), ...(blob ? { inputBlob: blob } : { input: input.input }), ...asked.spec };
+      const retryOf = from && { retryOf: from.metadata.name };
+      const body = { ...keptOf(from, options), ...retryOf, function: metadata.name, files: await sendAll(namespace, files), ...(blob ? { inputBlob: blob } : { input: input.input }), ...asked.spec };
       // A name makes a request that is sent twice one job, as a key does.
       const answer = await post(pathOf(namespace, "jobs"), body, asked.spec.name ? {} : { "Idempotency-Key": requestKey() });
       const job = (await answer.json()) as Job;

@@ -64,6 +64,11 @@ pub(super) fn a_job_is_submitted_again(client: &Client) {
     let name = again["metadata"]["name"].as_str().unwrap();
     let read = client.get(&client.jobs(&format!("/{name}"))).json();
     assert_eq!(read["metadata"]["annotations"]["windlass.dev/retry-of"], "once");
+    // With edits, it says so itself.
+    let edited = client.run(&json!({ "function": "echo", "input": { "n": 8 }, "retryOf": "once" }));
+    assert_eq!(edited["metadata"]["annotations"]["windlass.dev/retry-of"], "once");
+    let wrong = client.submit(&json!({ "function": "echo", "retryOf": "../once" }));
+    assert_eq!((wrong.status, &wrong.json()["problems"][0]["pointer"]), (422, &json!("/retryOf")));
     // Under a key, once.
     let key = [("Idempotency-Key", "retry-1")];
     let (first, second) = (retry(&key), retry(&key));

@@ -616,7 +616,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         id: "submitJob",
         tag: Tag::Jobs,
         summary: "Submits a job",
-        text: "The body is the fields of a job's spec and optionally its `name` and `labels`; an \
+        text: "The body is the fields of a job's spec and optionally its `name`, `labels` and `retryOf`; an \
                unknown field is refused. What was answered with 2xx is kept: neither a \
                kill of the server nor a loss of power loses it. Waiting (`Prefer`) needs \
                the right to watch; a caller without it is answered at once.",

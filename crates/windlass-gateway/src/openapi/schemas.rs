@@ -74,7 +74,7 @@ pub(super) fn definitions(mut generator: SchemaGenerator) -> Map<String, Value> 
     definitions
 }
 
-/// The body of a submission: the fields of a job's spec, its name and its labels, and nothing else.
+/// The body of a submission: the fields of a job's spec, its name, its labels and the job that it repeats, and nothing else.
 pub(super) fn submission(_: &mut SchemaGenerator) -> Value {
     let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| {
         settings.inline_subschemas = true;
@@ -91,6 +91,13 @@ pub(super) fn submission(_: &mut SchemaGenerator) -> Value {
     name["description"] =
         json!("The job's name, unique in its namespace. Default: one that is made up.");
     schema["properties"]["name"] = name;
+    let mut retry_of = label();
+    retry_of["type"] = json!(["string", "null"]);
+    retry_of["description"] = json!(
+        "The name of the job that this one repeats, with changes: its annotation `windlass.dev/retry-of`. It is kept as it is \
+         given; that job need not be there."
+    );
+    schema["properties"]["retryOf"] = retry_of;
     schema["properties"]["labels"] = json!({
         "type": ["object", "null"],
         "description": "Labels, by which the job is found again. Keys under `windlass.dev/` are refused.",

@@ -51,10 +51,11 @@ impl RestJobs {
         key: Option<&str>,
     ) -> Result<Job, Error> {
         // A server makes the digest of a request itself.
-        let Submission { namespace, name, spec, labels, .. } = submission;
+        let Submission { namespace, name, spec, labels, retry_of, .. } = submission;
         let mut body = serde_json::to_value(spec).map_err(|error| Error::Bug(error.to_string()))?;
         if let Some(fields) = body.as_object_mut() {
             fields.extend(name.map(|name| ("name".to_owned(), Value::String(name))));
+            fields.extend(retry_of.map(|name| ("retryOf".to_owned(), Value::String(name))));
             if !labels.is_empty() {
                 fields.insert("labels".into(), json!(labels));
             }

@@ -34,12 +34,21 @@ pub(crate) struct JobRequest {
 
 /// What a caller asks for.
 enum Wanted {
-    New(Box<JobSpec>, Labels),
+    New(Box<NewJob>),
     /// The same again as this job, with this UID if one is told, which is read when it is known that the request is no repetition.
     RetryOf {
         name: String,
         uid: Option<String>,
     },
+}
+
+/// A job as its caller describes it.
+#[derive(Clone)]
+struct NewJob {
+    spec: JobSpec,
+    labels: Labels,
+    /// The name of the job that it repeats, with changes.
+    retry_of: Option<String>,
 }
 
 /// A job that was submitted.
@@ -65,7 +74,7 @@ pub(super) const LARGE_INPUT: &str = "send a larger one before, by PUT to .../bl
      inputBlob, of the mediaType application/json, in place of input";
 
 impl JobRequest {
-    /// Reads the fields of a spec, and beside them the job's name.
+    /// Reads the fields of a spec, and beside them the job's name, its labels and the job that it repeats.
     pub(crate) fn read(mut body: Value, key: Option<&Key>) -> Result<Self, ApiError> {
         let wrong = |pointer: &str, message: &str| {
             ApiError::from(Unread::Misshapen(vec![Problem::at(pointer, message)]))
@@ -87,6 +96,11 @@ impl JobRequest {
             None | Some(Value::Null) => Labels::new(),
             Some(labels) => labels_of(labels)?,
         };
+        let retry_of = match body.as_object_mut().and_then(|fields| fields.remove("retryOf")) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(name)) => Some(name),
+            Some(_) => return Err(wrong("/retryOf", "must be a string: the name of a job")),
+        };
         let spec: JobSpec = parse::value_of(body)?;
         if spec.input_bytes().len() > MAX_INPUT_BYTES {
             return Err(ApiError::new(
@@ -97,13 +111,13 @@ impl JobRequest {
             ));
         }
         let name = key.map(Key::job_name).or(name);
-        let wanted = Wanted::New(Box::new(spec), labels);
+        let wanted = Wanted::New(Box::new(NewJob { spec, labels, retry_of }));
         Ok(Self { name, wanted, request_sha256, is_waited_for: false })
     }
 
     /// The same again as this job.
     pub(crate) fn retry_of(name: &str, uid: Option<String>, key: Option<&Key>) -> Self {
-        // No body of a submission has such a field.
+        // No body of a submission has this field and no function.
         let mut request = json!({ "retryOf": name });
         if let Some(uid) = &uid {
             request["uid"] = json!(uid);
@@ -175,12 +189,11 @@ impl JobRequest {
 
     async fn submission(&self, state: &GatewayState, namespace: &str) -> Result<Submission, Error> {
         let mut submission = match &self.wanted {
-            Wanted::New(spec, labels) => Submission {
-                namespace: namespace.to_owned(),
-                spec: JobSpec::clone(spec),
-                labels: labels.clone(),
-                ..Submission::default()
-            },
+            Wanted::New(new) => {
+                let NewJob { spec, labels, retry_of } = NewJob::clone(new);
+                let namespace = namespace.to_owned();
+                Submission { namespace, spec, labels, retry_of, ..Submission::default() }
+            }
             Wanted::RetryOf { name, uid } => {
                 let ended = state.gateway.jobs.get(&JobKey::new(namespace, name)).await?;
                 check_uid(&ended, uid.as_deref())?;

@@ -19,11 +19,16 @@ pub(super) async fn validate_and_submit(
     token: &BearerToken,
     submission: Submission,
 ) -> Result<Job, Error> {
-    let Submission { namespace, name, spec, labels, .. } = &submission;
+    let Submission { namespace, name, spec, labels, retry_of, .. } = &submission;
     let mut problems = labels::problems(labels);
     let mut full = false;
     if let Some(Err(Error::Invalid(found))) = name.as_deref().map(validate_name) {
         problems.extend(found);
+    }
+    if let Some(named) = retry_of
+        && let Some(why) = name::problem(named)
+    {
+        problems.push(Problem::at("/retryOf", format!("{named:?} {why}")));
     }
     if state.gateway.blobs.is_none() {
         problems.extend(refuse_blobs(spec));
