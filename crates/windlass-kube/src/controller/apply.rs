@@ -23,8 +23,7 @@ use super::managed::{create_pod, never_made};
 use super::managed_memory::ManagedMemory;
 use super::on_watch::batch_job_found;
 use super::plan::Planned;
-use super::refused_status::is_refusal;
-use super::slow_starts::Later;
+use super::refused_status::{NO_ANSWER, is_refusal};
 use crate::attempt::build_batch_job::batch_job;
 use crate::attempt::managed;
 use crate::attempt::managed_pod::pod_of;
@@ -58,7 +57,7 @@ pub(crate) async fn apply(
     for action in &plan.actions {
         match actor.act(action, now).await? {
             Applied::Done => {}
-            Applied::Created(cpus) => {
+            Applied::Created { cpus, .. } => {
                 ctx.start_rate.record(now);
                 ctx.metrics.jobs().granted(cpus);
             }
@@ -110,8 +109,13 @@ pub(crate) struct Actor<'a> {
 pub(super) enum Applied {
     /// It has its effect.
     Done,
-    /// It has made the attempt, with so many CPUs.
-    Created(Cpus),
+    /// It has made the attempt.
+    Created {
+        /// With so many CPUs.
+        cpus: Cpus,
+        /// Why its pod could not be made, where that was tried.
+        without_pod: Option<String>,
+    },
     /// The API server will not create the attempt.
     Refused {
         /// One word.
@@ -135,7 +139,8 @@ impl Applied {
     fn failure(&self) -> Option<&str> {
         match self {
             Self::Refused { message, .. } | Self::Unanswered { message } => Some(message),
-            Self::Done | Self::Created(_) | Self::Later(_) => None,
+            Self::Created { without_pod, .. } => without_pod.as_deref(),
+            Self::Done | Self::Later(_) => None,
         }
     }
 }
@@ -168,12 +173,10 @@ impl Actor<'_> {
         let attempt = NewAttempt { job, limits, function, number, cpus, report, worker, maker };
         let creation = match self.ctx.slow_starts.begin(job, Instant::now()) {
             Ok(creation) => creation,
-            // Of another job: no end of this one, whatever it says.
-            Err(Later { why: Some(said), .. }) => {
-                let message = format!("held up by another job of its function: {said}");
-                return Ok(Applied::Unanswered { message });
+            Err(later) => {
+                let said = later.said().map(|message| Applied::Unanswered { message });
+                return Ok(said.unwrap_or(Applied::Later(later.pause)));
             }
-            Err(later) => return Ok(Applied::Later(later.pause)),
         };
         if let Some(applied) = self.start_on_standby(&attempt).await? {
             return Ok(applied);
@@ -200,15 +203,14 @@ impl Actor<'_> {
         let name = batch_job.metadata.name.clone().unwrap_or_default();
         let (batch_jobs, params) = (self.batch_jobs(), PostParams::default());
         let Ok(created) = within_deadline(batch_jobs.create(&params, batch_job)).await else {
-            let message = "the API server did not answer in time: an admission webhook may be slow";
-            return Ok(Applied::Unanswered { message: message.into() });
+            return Ok(Applied::Unanswered { message: NO_ANSWER.into() });
         };
         match created {
             Ok(created) => {
                 info!(job = %self.job.key(), attempt = number, cpus, "attempt created");
                 batch_job_found(self.ctx, created.clone());
-                self.make_pod(&created, attempt.maker.is_some(), now).await;
-                Ok(Applied::Created(cpus))
+                let without_pod = self.make_pod(&created, attempt.maker.is_some(), now).await;
+                Ok(Applied::Created { cpus, without_pod })
             }
             // It is ours, from before a crash or a stale cache, or somebody else's.
             Err(error) if is_status(&error, 409) => self.adopt(&name, attempt, now).await,
@@ -218,21 +220,26 @@ impl Actor<'_> {
     }
 
     /// Creates the pod of a batch Job that is ours to manage. When that fails, the batch Job is there all the same, and
-    /// the next reconcile tries again.
-    async fn make_pod(&self, batch_job: &batch::Job, is_managed: bool, now: Timestamp) {
+    /// the next reconcile tries again. Why it could not be made.
+    async fn make_pod(
+        &self,
+        batch_job: &batch::Job,
+        is_managed: bool,
+        now: Timestamp,
+    ) -> Option<String> {
         if is_managed && !managed::is_managed(batch_job) && !is_standby(&batch_job.metadata) {
             self.managed.field_was_dropped();
         }
         // Of another's, nobody knows here whether it has had its pod.
         if !never_made(self.managed, self.job, batch_job, now) {
-            return;
+            return None;
         }
         let pod = pod_of(batch_job);
-        if let Err(error) =
-            create_pod(self.client, self.managed, self.job, batch_job, pod, now).await
-        {
+        let created = create_pod(self.client, self.managed, self.job, batch_job, pod, now).await;
+        created.unwrap_or_else(|error| {
             warn!(job = %self.job.key(), %error, "its pod is created by the next reconcile");
-        }
+            None
+        })
     }
 
     async fn adopt(

@@ -229,6 +229,6 @@ impl Actor<'_> {
         both.0.and(both.1)?;
         let standby = claimed.name_any();
         info!(job = %self.job.key(), attempt = attempt.number, standby, "attempt on a standby");
-        Ok(Applied::Created(attempt.cpus))
+        Ok(Applied::Created { cpus: attempt.cpus, without_pod: None })
     }
 }

@@ -19,7 +19,7 @@ use super::context::Context;
 use super::delete::{deleted, only_of};
 use super::managed_memory::ManagedMemory;
 use super::plan::Planned;
-use super::refused_status::is_refusal;
+use super::refused_status::{NO_ANSWER, is_refusal};
 use crate::attempt::managed::maker_of;
 use crate::attempt::managed_pod::{is_pod_of, placeholder_of, pod_of};
 use crate::attempt::managed_step::{Step, next_step};
@@ -117,14 +117,19 @@ async fn make_pod(
     };
     let creation = match ctx.slow_starts.begin(job, Instant::now()) {
         Ok(creation) => creation,
-        Err(later) => return Ok(Some(later.pause)),
+        Err(later) => {
+            let said = later.said();
+            let is_news =
+                said.is_some_and(|said| ctx.managed.held_up(job_uid, uid, &said, ctx.now()));
+            return Ok(Some(if is_news { Duration::ZERO } else { later.pause }));
+        }
     };
-    create_pod(&ctx.client, &ctx.managed, job, &found, pod(&found), ctx.now()).await?;
-    // The next reconcile tells of a refusal.
-    let refusal = ctx.managed.refusal(job_uid, uid);
-    creation.ended(refusal.as_ref().map(|refusal| refusal.message.as_str()), Instant::now());
-    let is_refused = refusal.is_some();
-    Ok(if is_refused { Some(Duration::ZERO) } else { ctx.managed.pause(job_uid, uid, ctx.now()) })
+    let failure =
+        create_pod(&ctx.client, &ctx.managed, job, &found, pod(&found), ctx.now()).await?;
+    creation.ended(failure.as_deref(), Instant::now());
+    // The next reconcile tells of it.
+    let is_told = failure.is_some();
+    Ok(if is_told { Some(Duration::ZERO) } else { ctx.managed.pause(job_uid, uid, ctx.now()) })
 }
 
 /// Writes the status of a batch Job over the version that was read.
@@ -165,7 +170,7 @@ pub(super) fn never_made(
     memory.never_made(&job.metadata.uid, &batch_job.uid().unwrap_or_default(), maker, now)
 }
 
-/// Creates the pod of a batch Job that was just read, if it may have one. A refusal is remembered.
+/// Creates the pod of a batch Job that was just read, if it may have one. Why it could not be made, which is remembered.
 pub(super) async fn create_pod(
     client: &Client,
     memory: &ManagedMemory,
@@ -173,12 +178,14 @@ pub(super) async fn create_pod(
     batch_job: &batch::Job,
     pod: Option<Pod>,
     now: Timestamp,
-) -> Result<(), Error> {
-    let Some(pod) = pod else { return Ok(()) };
+) -> Result<Option<String>, Error> {
+    let Some(pod) = pod else { return Ok(None) };
     let (job_uid, uid) = (&job.metadata.uid, batch_job.uid().unwrap_or_default());
     let pods: Api<Pod> = Api::namespaced(client.clone(), &job.metadata.namespace);
-    let created = within_deadline(pods.create(&PostParams::default(), &pod)).await;
-    let created = created.inspect_err(|_| memory.unanswered(job_uid, &uid, now))?;
+    let Ok(created) = within_deadline(pods.create(&PostParams::default(), &pod)).await else {
+        memory.unanswered(job_uid, &uid, Some(NO_ANSWER), now);
+        return Ok(Some(NO_ANSWER.to_owned()));
+    };
     match created {
         Ok(_) => memory.made(job_uid, &uid, now),
         // It is ours, from before a crash or a stale cache; or ours and about to go; or somebody else's.
@@ -191,17 +198,19 @@ pub(super) async fn create_pod(
             if !is_pod_of(&found, batch_job) {
                 let message = format!("a pod {name:?} is there that is not of this batch Job");
                 memory.refused(job_uid, &uid, &message, now);
+                return Ok(Some(message));
             } else if found.metadata.deletion_timestamp.is_none() {
                 memory.made(job_uid, &uid, now);
             }
         }
         Err(kube::Error::Api(status)) if is_refusal(&status) => {
             memory.refused(job_uid, &uid, &status.message, now);
+            return Ok(Some(status.message));
         }
         Err(error) => {
-            memory.unanswered(job_uid, &uid, now);
+            memory.unanswered(job_uid, &uid, None, now);
             return Err(from_kube(error));
         }
     }
-    Ok(())
+    Ok(None)
 }

@@ -40,7 +40,23 @@ struct Try {
     next: Timestamp,
     pause: SignedDuration,
     refusal: Option<FailedCreate>,
+    /// What holds it up, where nobody has refused it. It is told and ends no job: its time is that of its latest telling.
+    hindrance: Option<FailedCreate>,
     made: Made,
+}
+
+impl Try {
+    /// Nothing is known of it.
+    fn new(batch_job_uid: &str, now: Timestamp) -> Self {
+        Self {
+            batch_job_uid: batch_job_uid.to_owned(),
+            next: now,
+            pause: FIRST_PAUSE,
+            refusal: None,
+            hindrance: None,
+            made: Made::Never,
+        }
+    }
 }
 
 /// Whether a pod was ever made.
@@ -102,27 +118,47 @@ impl ManagedMemory {
 
     /// The pod of this batch Job is there.
     pub(super) fn made(&self, job_uid: &str, batch_job_uid: &str, now: Timestamp) {
-        let tried = Try {
-            batch_job_uid: batch_job_uid.to_owned(),
-            next: now + MADE_PAUSE,
-            pause: FIRST_PAUSE,
-            refusal: None,
-            made: Made::Yes,
-        };
+        let tried = Try { next: now + MADE_PAUSE, made: Made::Yes, ..Try::new(batch_job_uid, now) };
         self.tries.lock().insert(job_uid.to_owned(), tried);
     }
 
-    /// Nobody knows whether the pod of this batch Job was made.
-    pub(super) fn unanswered(&self, job_uid: &str, batch_job_uid: &str, now: Timestamp) {
+    /// Nobody knows whether the pod of this batch Job was made. What may be why is told, where it is known.
+    pub(super) fn unanswered(
+        &self,
+        job_uid: &str,
+        batch_job_uid: &str,
+        why: Option<&str>,
+        now: Timestamp,
+    ) {
         let mut all = self.tries.lock();
         let known = all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid);
         let made = match known.map(|tried| tried.made) {
             None | Some(Made::Never) => Made::Unanswered(now),
             Some(known) => known,
         };
-        let batch_job_uid = batch_job_uid.to_owned();
-        let tried = Try { batch_job_uid, next: now, pause: FIRST_PAUSE, refusal: None, made };
+        let tried = Try {
+            hindrance: why.map(|why| FailedCreate { since: now, message: why.to_owned() }),
+            made,
+            ..Try::new(batch_job_uid, now)
+        };
         all.insert(job_uid.to_owned(), tried);
+    }
+
+    /// The pod of this batch Job is not tried: others of its function are held up, for this reason. Whether that is news.
+    pub(super) fn held_up(
+        &self,
+        job_uid: &str,
+        batch_job_uid: &str,
+        why: &str,
+        now: Timestamp,
+    ) -> bool {
+        let mut all = self.tries.lock();
+        let known = all.remove(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid);
+        let mut tried = known.unwrap_or_else(|| Try::new(batch_job_uid, now));
+        let is_news = tried.refusal.as_ref().or(tried.hindrance.as_ref()).is_none();
+        tried.hindrance = Some(FailedCreate { since: now, message: why.to_owned() });
+        all.insert(job_uid.to_owned(), tried);
+        is_news
     }
 
     /// The API server has refused the pod of this batch Job.
@@ -140,15 +176,16 @@ impl ManagedMemory {
         let (since, pause) = known.unwrap_or((now, FIRST_PAUSE));
         let pause = pause.min(LONGEST_PAUSE);
         let refusal = Some(FailedCreate { since, message: message.to_owned() });
-        let batch_job_uid = batch_job_uid.to_owned();
-        let tried = Try { batch_job_uid, next: now + pause, pause, refusal, made };
+        let next = now + pause;
+        let tried = Try { next, pause, refusal, made, ..Try::new(batch_job_uid, now) };
         all.insert(job_uid.to_owned(), tried);
     }
 
-    /// Why the pod of this batch Job could not be made when that was last tried.
+    /// Why the pod of this batch Job could not be made when that was last tried, or why that is not tried.
     pub(super) fn refusal(&self, job_uid: &str, batch_job_uid: &str) -> Option<FailedCreate> {
         let all = self.tries.lock();
-        all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid)?.refusal.clone()
+        let tried = all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid)?;
+        tried.refusal.as_ref().or(tried.hindrance.as_ref()).cloned()
     }
 
     /// The pods of this job's batch Job are ended; another one may be made as soon as it goes on.
@@ -237,14 +274,33 @@ mod tests {
         assert!(!memory.never_made("j", "b", ManagedMemory::new().maker(), at(0)));
         memory.refused("j", "b", "exceeded quota", at(0));
         assert!(never_made(at(100)));
-        memory.unanswered("j", "b", at(100));
-        memory.unanswered("j", "b", at(105));
+        memory.unanswered("j", "b", None, at(100));
+        memory.unanswered("j", "b", None, at(105));
         assert!(never_made(at(109)), "it is tried again at once");
         assert!(!never_made(at(110)), "it may have run meanwhile");
         memory.made("j", "b", at(111));
         assert!(!never_made(at(200)));
-        memory.unanswered("j", "b", at(200));
+        memory.unanswered("j", "b", None, at(200));
         memory.refused("j", "b", "exceeded quota", at(201));
         assert!(!never_made(at(202)), "it was there");
+    }
+
+    #[test]
+    fn what_holds_a_pod_up_is_told_beside_no_refusal_of_its_own() {
+        let memory = ManagedMemory::new();
+        let told = || memory.refusal("j", "b").map(|told| (told.since, told.message));
+        assert!(memory.held_up("j", "b", "a webhook", at(0)));
+        assert!(!memory.held_up("j", "b", "a webhook", at(1)), "it is told already");
+        assert_eq!(told(), Some((at(1), "a webhook".into())), "no deadline begins");
+        assert!(memory.never_made("j", "b", memory.maker(), at(1)));
+        assert_eq!(memory.pause("j", "b", at(1)), None);
+        memory.refused("j", "b", "exceeded quota", at(2));
+        assert!(!memory.held_up("j", "b", "a webhook", at(3)));
+        assert_eq!(told(), Some((at(2), "exceeded quota".into())));
+        assert!(memory.pause("j", "b", at(2)).is_some(), "its next try is when it was to be");
+        memory.unanswered("j", "b", Some("no answer"), at(4));
+        assert_eq!(told(), Some((at(4), "no answer".into())));
+        memory.made("j", "b", at(5));
+        assert_eq!(told(), None);
     }
 }

@@ -2,6 +2,10 @@
 
 use kube::core::Status;
 
+/// What is said where it has not answered in time whether it will create an object.
+pub(super) const NO_ANSWER: &str =
+    "the API server did not answer in time: an admission webhook may be slow";
+
 /// Whether the API server will not create an object, by a rule, a quota, a right that is missing or a webhook.
 pub(super) fn is_refusal(status: &Status) -> bool {
     matches!(status.code, 400 | 403 | 422) || is_a_webhooks(status)

@@ -49,6 +49,13 @@ pub(super) struct Later {
     pub(super) pause: Duration,
 }
 
+impl Later {
+    /// What is told of a job that waits so. It is of another one: no end of this one, whatever it says.
+    pub(super) fn said(&self) -> Option<String> {
+        self.why.as_ref().map(|why| format!("held up by another job of its function: {why}"))
+    }
+}
+
 /// A creation that is under way, until this is dropped.
 pub(super) struct Creation<'a> {
     all: &'a SlowStarts,

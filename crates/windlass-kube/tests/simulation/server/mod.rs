@@ -47,8 +47,9 @@ pub(crate) struct State {
     faults: BTreeMap<usize, WriteFault>,
     /// Parts of the names of writes, and how often such a write is refused.
     pub(crate) refused: Vec<(&'static str, usize)>,
-    /// A namespace whose batch Jobs an admission webhook is asked about that answers only after so long, with an error.
-    pub(crate) hung: Option<(&'static str, Duration)>,
+    /// Objects of this plural in this namespace an admission webhook is asked about that answers only after so long, with an
+    /// error.
+    pub(crate) hung: Option<(&'static str, &'static str, Duration)>,
     pub(crate) read_faults: Option<ReadFaults>,
     /// Decides how long requests, answers and events are on their way.
     pub(crate) random: u64,
@@ -218,9 +219,9 @@ impl State {
 
     /// For how long a webhook that fails in the end holds up this write.
     fn hangs(&self, method: &Method, path: &Path) -> Option<Duration> {
-        let is_creation = *method == Method::POST && path.plural == "jobs";
-        let (namespace, after) = self.hung.filter(|_| is_creation)?;
-        (path.namespace.as_deref() == Some(namespace)).then_some(after)
+        let (plural, namespace, after) = self.hung.filter(|_| *method == Method::POST)?;
+        let is_asked = path.plural == plural && path.namespace.as_deref() == Some(namespace);
+        is_asked.then_some(after)
     }
 
     /// Counts a write of a controller, and gives the fault that is meant for it. Leases and events belong to no job, and

@@ -134,7 +134,7 @@ fn an_error_at_one_batch_job_of_a_job_holds_up_no_other() {
 fn a_webhook_that_hangs_is_told_and_holds_up_no_other_namespace() {
     block_on(async {
         let (server, cluster) = with_function(150);
-        server.lock().hung = Some(("hung", Duration::from_secs(5)));
+        server.lock().hung = Some(("jobs", "hung", Duration::from_secs(5)));
         create_jobs_elsewhere(&server, "hung", 200);
         let controller = start(&server, 0, false);
         for (index, after) in [1, 5, 7].into_iter().enumerate() {
@@ -142,10 +142,61 @@ fn a_webhook_that_hangs_is_told_and_holds_up_no_other_namespace() {
             create_job(&server, index, 0);
             wait_for(&server, &format!("j{index}"), TOLD_WITHIN, has_succeeded).await;
         }
-        let is_told = |job: &Value| job["status"].to_string().contains("failed calling webhook");
-        let told = server.lock().all("computejobs").filter(|(_, job)| is_told(job)).count();
-        assert_eq!(told, 200, "each job says what it waits for");
+        assert_eq!(told_of_webhook(&server), 200, "each job says what it waits for");
         controller.abort();
+        cluster.abort();
+    });
+}
+
+/// How many jobs say that a webhook cannot be asked.
+fn told_of_webhook(server: &Server) -> usize {
+    let is_told = |job: &Value| job["status"].to_string().contains("failed calling webhook");
+    server.lock().all("computejobs").filter(|(_, job)| is_told(job)).count()
+}
+
+/// One that is asked about pods, where this controller makes them.
+#[test]
+fn a_webhook_that_hangs_for_pods_is_told_and_holds_up_no_other_namespace() {
+    block_on(async {
+        let (server, cluster) = with_function(150);
+        server.lock().hung = Some(("pods", "hung", Duration::from_secs(5)));
+        create_jobs_elsewhere(&server, "hung", 200);
+        let controller = start(&server, 0, true);
+        for (index, after) in [1, 5, 7].into_iter().enumerate() {
+            tokio::time::sleep(Duration::from_secs(after)).await;
+            create_job(&server, index, 0);
+            wait_for(&server, &format!("j{index}"), TOLD_WITHIN, has_succeeded).await;
+        }
+        assert_eq!(told_of_webhook(&server), 200, "each job says what it waits for");
+        controller.abort();
+        cluster.abort();
+    });
+}
+
+/// More batch Jobs without a pod than may be tried at a time, of which a new controller remembers nothing.
+#[test]
+fn a_batch_job_that_is_held_up_for_its_pod_says_so_though_it_is_not_tried() {
+    const JOBS: usize = 100;
+    block_on(async {
+        let (server, cluster) = with_function(150);
+        server.lock().refused = vec![("POST pods/", usize::MAX)];
+        create_jobs_elsewhere(&server, "hung", JOBS);
+        let first = start(&server, 0, true);
+        let made = timeout(Duration::from_secs(60), async {
+            while server.lock().all("jobs").count() < JOBS {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        assert!(made.await.is_ok(), "{} batch Jobs", server.lock().all("jobs").count());
+        first.abort();
+        server.lock().refused = Vec::new();
+        let after = Duration::from_secs(5);
+        server.lock().hung = Some(("pods", "hung", after));
+        let second = start(&server, 1, true);
+        // Batch Jobs of another maker are left alone for as long again.
+        tokio::time::sleep(2 * after + TOLD_WITHIN).await;
+        assert_eq!(told_of_webhook(&server), JOBS, "each job says what it waits for");
+        second.abort();
         cluster.abort();
     });
 }
