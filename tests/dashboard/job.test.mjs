@@ -282,8 +282,21 @@ test("a job that is followed goes on after a restart of the server", async () =>
   const page = await openPage(browser, server);
   await go(page, `#/default/jobs/${name}`);
   await page.locator(".title .phase-running").waitFor();
+  const list = await openPage(browser, server);
   await server.kill();
-  await page.getByText("What you see may be old").waitFor();
+  const shown = [page.locator(".gantt .sum .number"), list.locator(".tbody [role=row]").filter({ hasText: name }).locator(".of-time")];
+  for (const one of [page, list]) await one.getByText("What you see may be old").waitFor();
+  // Nobody knows how long it has gone on since: what goes on here is how long ago it was created.
+  const ago = async () => parseInt(await page.locator(".facts time").innerText(), 10) || 0;
+  const pass = async (seconds) => {
+    const end = (await ago()) + seconds;
+    await until(`${seconds} s have passed`, async () => (await ago()) >= end);
+  };
+  await pass(2);
+  const told = () => Promise.all(shown.map((place) => place.innerText()));
+  const last = await told();
+  await pass(3);
+  assert.deepEqual(await told(), last);
   await server.run();
   await page.locator(".title .phase-succeeded").waitFor({ timeout: 30_000 });
   await section(page, "Result").getByText("done").waitFor();

@@ -1,5 +1,6 @@
 // Requests to the API of the server that gave the page, with its reader's token.
 import { isByIngress, session, signOut } from "../session";
+import { hear } from "./heard";
 import type { ProblemDocument } from "./types";
 
 /** A refusal, in the API's own words. */
@@ -30,7 +31,10 @@ export async function ask(path: string, options: RequestInit = {}): Promise<Resp
   // The API redirects nobody. An ingress whose session is over does, to where one signs in.
   const redirect = isByIngress ? "manual" : "error";
   const answer = await fetch(path, { ...options, headers, cache: "no-store", redirect });
-  if (answer.ok) return answer;
+  if (answer.ok) {
+    hear();
+    return answer;
+  }
   if (answer.type === "opaqueredirect") {
     const refused = new Refused(401, { detail: "the ingress has signed you out" });
     signOut(refused.message);

@@ -1,5 +1,6 @@
 // Server-sent events over fetch, because an EventSource cannot send a token.
 import { ask } from "./client";
+import { hear } from "./heard";
 
 export interface ServerEvent {
   kind: string;
@@ -24,6 +25,7 @@ export async function readEvents(
   for (;;) {
     const { value, done } = await reader.read();
     if (done) return;
+    hear();
     const blocks = (text + value).split("\n\n");
     text = blocks.pop() ?? "";
     if (text.length > MAX_EVENT_CHARACTERS) throw new Error("the server sent an event that is too long");

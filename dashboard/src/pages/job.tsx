@@ -8,6 +8,7 @@ import { useAttempt } from "../live/attempt";
 import { useTurn } from "../live/back";
 import { useExplanation, useJob } from "../live/job";
 import { jobs } from "../live/jobs";
+import { known } from "../live/known";
 import { Bytes, Save, Shown } from "../parts/bytes";
 import { Ago, Command, PhaseWord, Refusal, Text } from "../parts/common";
 import { Confirm, questionOf } from "../parts/confirm";
@@ -18,7 +19,7 @@ import { Logs } from "../parts/log";
 import { Usage } from "../parts/usage";
 import { useBlocked, WayOn } from "../parts/way-on";
 import { hrefOf, nameIn } from "../router";
-import { now, useStore } from "../store";
+import { useStore } from "../store";
 import { bytes, seconds, until } from "../text";
 
 export function JobPage({ namespace, name }: { namespace: string; name: string }) {
@@ -212,7 +213,7 @@ function Actions({ namespace, job }: { namespace: string; job: Job }) {
 
 /** When it is likely to start and to end, and how sure that is. */
 function Estimated({ estimate }: { estimate: Estimate }) {
-  const current = useStore(now);
+  const current = useStore(known);
   const between = (what: string, middle?: string, early?: string, late?: string) =>
     middle === undefined || early === undefined || late === undefined
       ? []

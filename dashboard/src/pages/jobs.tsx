@@ -3,6 +3,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { isFinished, PHASES } from "../api/types";
 import { actOnAll, PAST, type Action, type Outcome, type Target } from "../live/actions";
 import { jobs, MAX_JOBS, type Row } from "../live/jobs";
+import { known } from "../live/known";
 import { Ago, Command, Empty, PhaseWord, Text } from "../parts/common";
 import { Confirm, questionOf } from "../parts/confirm";
 import { memo } from "../parts/memo";
@@ -288,7 +289,7 @@ function attemptsOf(attempt: number, phase: Row["phase"]): string {
 
 /** How far it is, what it waits for, or why it failed, and its labels. */
 function Details({ row }: { row: Row }) {
-  const current = useStore(now);
+  const current = useStore(known);
   if (row.phase === "Running" && row.progress) {
     const { fraction, percent, estimatedRemainingSeconds: left, message } = row.progress;
     const told = [percent, left !== undefined && `${seconds(left)} left`, message && visible(message)].filter(Boolean).join(" · ");
@@ -345,9 +346,9 @@ function Labels({ labels }: { labels: Record<string, string> }) {
   );
 }
 
-/** From its acceptance to its end, or up to now. */
+/** From its acceptance to its end, or as far as is known. */
 function Lasted({ row }: { row: Row }) {
-  const current = useStore(now);
+  const current = useStore(known);
   const { created, finished = current } = row;
   return <span title={WALL_TIME}>{created ? seconds(Math.max(0, finished - created) / 1000) : "–"}</span>;
 }

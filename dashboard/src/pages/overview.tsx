@@ -4,12 +4,13 @@ import { pathOf } from "../api/client";
 import { PHASES, type Estimates, type MachineCapacity, type SharedCpus } from "../api/types";
 import { useAnswer } from "../live/ask";
 import { jobs, type Row } from "../live/jobs";
+import { known } from "../live/known";
 import { countBy, failures, holders, waiting, withEstimates, type FailureGroup } from "../live/statistics";
 import { Ago, Command, Empty, Name, PhaseWord, Text } from "../parts/common";
 import { History } from "../parts/history";
 import { Queues } from "../parts/queues";
 import { hrefOf, place } from "../router";
-import { now, useStore } from "../store";
+import { useStore } from "../store";
 import { count, seconds, until } from "../text";
 
 const SHOWN = 12;
@@ -120,7 +121,7 @@ function Progress({ row }: { row: Row }) {
 }
 
 function Waiting({ namespace, rows }: { namespace: string; rows: Row[] }) {
-  const current = useStore(now);
+  const current = useStore(known);
   const { value: estimates } = useAnswer<Estimates>(pathOf(namespace, "estimates"), "with jobs");
   const all = waiting(withEstimates(rows, estimates));
   return (

@@ -1,6 +1,7 @@
 // Where a job's time went: its parts one after the other, which sum to the whole.
 import type { Explanation, Job } from "../api/types";
-import { now, useStore } from "../store";
+import { known } from "../live/known";
+import { useStore } from "../store";
 import { exact, seconds, WALL_TIME } from "../text";
 import { Text } from "./common";
 
@@ -20,11 +21,11 @@ function endOf(number: number, { failure }: Job["status"]): string {
 }
 
 export function Gantt({ explanation, job: { status }, isOver }: { explanation: Explanation; job: Job; isOver: boolean }) {
-  const current = useStore(now);
+  const current = useStore(known);
   const parts = explanation.parts.map((part) => ({ name: part.name, from: Date.parse(part.from), to: Date.parse(part.to), seconds: part.seconds }));
   const last = parts.at(-1);
   let wall = explanation.wallSeconds;
-  // What goes on is drawn up to now, so that it does not wait for the next answer.
+  // What goes on is drawn up to now, so that it does not wait for the next answer. Of a server that is away nobody knows.
   if (last && !isOver) {
     const more = Math.max(0, (current - last.to) / 1000);
     last.seconds += more;

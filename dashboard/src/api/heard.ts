@@ -1,0 +1,6 @@
+// When the server was heard last.
+export const heard = { at: 0 };
+
+export function hear(): void {
+  heard.at = Date.now();
+}
