@@ -206,7 +206,7 @@ test("a queue has its share, and what it borrows beyond what is guaranteed to it
 });
 
 test("CPUs in use are shown against those that were granted, and how long jobs of a function ran", async () => {
-  const names = [await server.say({ text: "a", steps: 60 }), await server.say({ text: "a" })];
+  const names = [await server.say({ text: "a", steps: 100 }), await server.say({ text: "a" })];
   const page = await openPage(browser, server);
   await go(page, `#/default/jobs/${names[0]}`);
   const usage = section(page, "CPUs and memory");
@@ -214,6 +214,7 @@ test("CPUs in use are shown against those that were granted, and how long jobs o
   await usage.getByRole("img", { name: /^At most .*iB of memory$/ }).waitFor();
   await go(page, "#/default/overview");
   await page.getByText(/1 of 2 CPUs granted, 0\.[0-9] used, 1 free/).waitFor();
+  await section(page, "Who holds the CPUs").getByRole("row").filter({ hasText: names[0] }).getByText(/^0\.[0-9] of 1 CPU used$/).waitFor();
   for (const name of names) await server.phase(name, "Succeeded");
   assert.deepEqual(await violations(page), []);
   await go(page, "#/default/functions/say");

@@ -3,6 +3,7 @@
 mod access;
 mod submission;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,6 +148,9 @@ pub struct MachineCapacity {
     /// CPUs that the running jobs of the namespace use, by the latest sample of each. Absent on a cluster while there is no
     /// sample.
     pub used: Option<f64>,
+    /// The same of each job, by its UID: of at most 100, those that were granted the most. Absent while there is no sample.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub used_by: BTreeMap<String, f64>,
     /// The CPUs of a ClusterComputeQueue that the queues of the namespace share with others. Absent on one machine, where a
     /// namespace shares none, and where the server may not read ClusterComputeQueues and namespaces.
     pub shared: Option<SharedCpus>,

@@ -1,5 +1,8 @@
 //! How many CPUs and how much memory an attempt used, over its time and in bounded space.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_with_macros::skip_serializing_none;
@@ -17,6 +20,23 @@ const MAX_CPUS: f64 = 1e6;
 
 /// Longest time between two samples, in seconds: that of an attempt of two years.
 const MAX_INTERVAL_SECONDS: u32 = 1 << 20;
+
+/// Most jobs of which it is told at once what they use.
+pub const MAX_USED_BY: usize = 100;
+
+/// CPUs that each of these running jobs uses, by its UID. Of too many those count that were granted the most, and of equals
+/// those that have begun last.
+pub fn used_by<'a>(
+    all: impl Iterator<Item = (&'a str, &'a UsageOverTime)>,
+) -> BTreeMap<String, f64> {
+    let sampled = all.filter_map(|(uid, usage)| {
+        Some((Reverse(usage.granted), usage.seconds(), uid, usage.cpus_now()?))
+    });
+    let mut sampled: Vec<_> = sampled.collect();
+    sampled.sort_unstable_by_key(|(granted, seconds, uid, _)| (*granted, *seconds, *uid));
+    sampled.truncate(MAX_USED_BY);
+    sampled.into_iter().map(|(_, _, uid, cpus)| (uid.to_owned(), cpus)).collect()
+}
 
 /// Where the object store of a cluster keeps the samples of an attempt: `NAMESPACE/JOB-UID/ATTEMPT-usage`, beside the
 /// results of the job, with which they are deleted.
@@ -131,5 +151,22 @@ mod tests {
         for cpus in [-0.5, -0.0, 1e308, f64::INFINITY, f64::NAN] {
             assert!(!usage(1, cpus).is_plausible(2), "{cpus}");
         }
+    }
+
+    #[test]
+    fn of_too_many_those_with_the_most_cpus_and_then_the_latest_are_told() {
+        let mut all = Vec::new();
+        for number in 0..150_u32 {
+            let mut usage = UsageOverTime::begin(1, if number == 7 { 4 } else { 1 });
+            // The first have run for longer.
+            for _ in number..150.min(number + 100) {
+                usage.add(UsageSample { cpus: number.into(), memory_bytes: 1 });
+            }
+            all.push((number.to_string(), usage));
+        }
+        all.push(("unsampled".into(), UsageOverTime::begin(1, 8)));
+        let told = used_by(all.iter().map(|(uid, usage)| (uid.as_str(), usage)));
+        assert_eq!((told.len(), told.get("7"), told.get("149")), (100, Some(&7.0), Some(&149.0)));
+        assert_eq!((told.get("6"), told.get("unsampled")), (None, None));
     }
 }

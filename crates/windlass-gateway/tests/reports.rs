@@ -239,8 +239,13 @@ async fn what_a_job_uses_is_told_while_it_runs_and_counts_in_the_namespace_of_it
         assert_eq!(told["samples"].as_array().unwrap().len(), kept, "{told}");
         assert_eq!((&told["granted"], &told["samples"][0]["cpus"]), (&json!(2), &json!(1.5)));
     }
-    assert_eq!(get("/v1/namespaces/default/capacity").await["used"], json!(1.5));
-    assert_eq!(get("/v1/namespaces/team/capacity").await["used"], Value::Null);
+    let capacity = get("/v1/namespaces/default/capacity").await;
+    assert_eq!(
+        (&capacity["used"], &capacity["usedBy"]),
+        (&json!(1.5), &json!({ "uid-of-a": 1.5 }))
+    );
+    let other = get("/v1/namespaces/team/capacity").await;
+    assert_eq!((&other["used"], &other["usedBy"]), (&Value::Null, &Value::Null));
     // What is stored counts once the job has ended.
     let mut stored = UsageOverTime::begin(1, 2);
     stored.add(UsageSample { cpus: 7.0, memory_bytes: 7 });

@@ -48,7 +48,8 @@ async fn what_a_job_uses_is_sampled_while_it_runs_and_kept_as_long_as_its_log() 
         machine.engine.usage(&job).await.unwrap()
     };
     let usage = async || of(&name).await;
-    let in_use = async || machine.engine.capacity("default").await.unwrap().used;
+    let capacity = async || machine.engine.capacity("default").await.unwrap();
+    let in_use = async || capacity().await.used;
     let none = in_use().await.unwrap();
     assert!(none == 0.0 && none.is_sign_positive(), "{none:?}");
     machine.running(&name).await;
@@ -70,6 +71,9 @@ async fn what_a_job_uses_is_sampled_while_it_runs_and_kept_as_long_as_its_log() 
     }
     let used = in_use().await.unwrap();
     assert!(used > 0.02 && used < 1.2, "{used}");
+    let uid = machine.engine.get(&key(&name)).await.unwrap().metadata.uid;
+    let each = capacity().await.used_by;
+    assert!(each.len() == 1 && each[&uid] > 0.02 && each[&uid] < 1.2, "{each:?}");
     // What cannot be read is as if nothing was used.
     let (logs, away) = (machine.path("logs"), machine.path("away"));
     fs::rename(&logs, &away).unwrap();

@@ -317,7 +317,7 @@ export interface paths {
         };
         /**
          * Tells what there is for all queues together
-         * @description On one machine: how many CPUs jobs may be granted. On a cluster: what the namespace shares with others, if it shares the CPUs of a ClusterComputeQueue. In both worlds: how many are in use.
+         * @description On one machine: how many CPUs jobs may be granted. On a cluster: what the namespace shares with others, if it shares the CPUs of a ClusterComputeQueue. In both worlds: how many are in use, and by which jobs.
          */
         get: operations["readCapacity"];
         put?: never;
@@ -1479,6 +1479,10 @@ export interface components {
              *     sample.
              */
             used?: number;
+            /** @description The same of each job, by its UID: of at most 100, those that were granted the most. Absent while there is no sample. */
+            usedBy?: {
+                [key: string]: number;
+            };
         };
         /** @description A list in the shape that the Kubernetes API gives. */
         Map_of_AnyValueList: {

@@ -45,7 +45,7 @@ export function OverviewPage() {
       <div class="columns">
         <div>
           <Queues namespace={namespace} isShared={capacity.shared != null} />
-          <Holders namespace={namespace} all={holding} />
+          <Holders namespace={namespace} all={holding} usedBy={capacity.usedBy} />
           <Waiting namespace={namespace} rows={rows} />
         </div>
         <div>
@@ -91,7 +91,7 @@ function Shared({ name, cpus, granted, waiting, hold }: SharedCpus) {
   );
 }
 
-function Holders({ namespace, all }: { namespace: string; all: Row[] }) {
+function Holders({ namespace, all, usedBy }: { namespace: string; all: Row[]; usedBy: MachineCapacity["usedBy"] }) {
   return (
     <section aria-label="Who holds the CPUs">
       <h2>Who holds the CPUs</h2>
@@ -99,7 +99,7 @@ function Holders({ namespace, all }: { namespace: string; all: Row[] }) {
       <table class="list lines">
         <tbody>
           {all.slice(0, SHOWN).map((row) => (
-            <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.granted ?? 0}>
+            <JobLine key={row.name} namespace={namespace} name={row.name} cpus={row.granted ?? 0} used={usedBy?.[row.uid]}>
               <td>{row.progress ? <Progress row={row} /> : <PhaseWord phase={row.phase} />}</td>
             </JobLine>
           ))}
@@ -199,14 +199,23 @@ function failedBy(namespace: string, { function: name, reason }: FailureGroup): 
   return hrefOf(namespace, "jobs", undefined, { phase: "Failed", function: name, q: `reason=${reason}` });
 }
 
+interface LineProperties {
+  namespace: string;
+  name: string;
+  cpus: number;
+  /** How many of them it uses, where that is known. */
+  used?: number | undefined;
+  children: ComponentChildren;
+}
+
 /** A line about one job: its name, CPUs, and what else there is to say. */
-function JobLine({ namespace, name, cpus, children }: { namespace: string; name: string; cpus: number; children: ComponentChildren }) {
+function JobLine({ namespace, name, cpus, used, children }: LineProperties) {
   return (
     <tr>
       <th scope="row">
         <JobLink namespace={namespace} name={name} />
       </th>
-      <td class="number">{count(cpus, "CPU")}</td>
+      <td class="number">{used === undefined ? count(cpus, "CPU") : `${used.toFixed(1)} of ${count(cpus, "CPU")} used`}</td>
       {children}
     </tr>
   );

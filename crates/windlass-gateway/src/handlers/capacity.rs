@@ -9,7 +9,10 @@ use crate::protocol::error::ApiError;
 pub(crate) async fn read_capacity(
     Target { state, of: Namespace(namespace), .. }: Target<Namespace>,
 ) -> Result<Json<MachineCapacity>, ApiError> {
-    let capacity = state.gateway.jobs.capacity(&namespace).await?;
-    let used = capacity.used.or_else(|| state.gateway.live.usage.in_use(&namespace));
-    Ok(Json(MachineCapacity { used, ..capacity }))
+    let mut capacity = state.gateway.jobs.capacity(&namespace).await?;
+    // A machine tells it itself.
+    if capacity.used.is_none() {
+        (capacity.used, capacity.used_by) = state.gateway.live.usage.in_use(&namespace);
+    }
+    Ok(Json(capacity))
 }

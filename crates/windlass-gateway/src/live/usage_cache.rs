@@ -2,12 +2,12 @@
 //!
 //! What is here is a hint that may be lost. Where there is an object store, it has the samples of what has ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use windlass_core::report::{Event, Report};
-use windlass_core::usage_over_time::UsageOverTime;
+use windlass_core::usage_over_time::{UsageOverTime, used_by};
 use windlass_core::{AttemptNumber, Job};
 
 /// Most jobs whose samples are kept. Each costs 2 KiB at most.
@@ -83,12 +83,15 @@ impl UsageCache {
         (heard.attempt >= job.status.attempt.unwrap_or(1)).then(|| heard.usage.clone())
     }
 
-    /// CPUs in use by the jobs of a namespace, if anything was heard of one that runs.
-    pub(crate) fn in_use(&self, namespace: &str) -> Option<f64> {
+    /// CPUs in use by the jobs of a namespace, if anything was heard of one that runs, and by each of them.
+    pub(crate) fn in_use(&self, namespace: &str) -> (Option<f64>, BTreeMap<String, f64>) {
         let now = Instant::now();
         let jobs = self.lock();
-        let running = jobs.values().filter(|job| job.namespace == namespace && job.is_current(now));
-        running.filter_map(|heard| heard.usage.cpus_now()).reduce(|sum, cpus| sum + cpus)
+        let is_meant = |heard: &Heard| heard.namespace == namespace && heard.is_current(now);
+        let running = || jobs.iter().filter(|(_, heard)| is_meant(heard));
+        let used = running().filter_map(|(_, heard)| heard.usage.cpus_now());
+        let each = used_by(running().map(|(uid, heard)| (uid.as_str(), &heard.usage)));
+        (used.reduce(|sum, cpus| sum + cpus), each)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Heard>> {
@@ -139,10 +142,13 @@ mod tests {
     #[test]
     fn what_is_in_use_is_that_of_the_latest_samples_of_what_runs() {
         let cache = UsageCache::default();
-        assert_eq!(cache.in_use("team"), None);
+        let in_use = |cache: &UsageCache, namespace| cache.in_use(namespace).0;
+        assert_eq!(in_use(&cache, "team"), None);
         assert!(cache.update(&report("a", 1, &[1.0, 3.0], false)));
         assert!(cache.update(&report("b", 1, &[0.5], false)));
-        assert_eq!((cache.in_use("team"), cache.in_use("other")), (Some(3.5), None));
+        assert_eq!((in_use(&cache, "team"), in_use(&cache, "other")), (Some(3.5), None));
+        let each = BTreeMap::from([("a".to_owned(), 3.0), ("b".to_owned(), 0.5)]);
+        assert_eq!((cache.in_use("team").1, cache.in_use("other").1), (each, BTreeMap::new()));
         // What came late on its way is no news.
         assert!(!cache.update(&report("a", 1, &[1.0], false)));
         assert!(cache.end("nobody", 1).is_none());
@@ -152,19 +158,19 @@ mod tests {
         // The same at another replica, which has heard of it later.
         let other = UsageCache::default();
         assert!(other.update(&report("b", 1, &[0.5], false)) && other.update(&end));
-        assert_eq!(other.in_use("team"), None);
+        assert_eq!(in_use(&other, "team"), None);
         assert!(!other.update(&report("b", 1, &[0.5], false)));
-        assert_eq!(cache.in_use("team"), Some(3.0));
+        assert_eq!(in_use(&cache, "team"), Some(3.0));
         assert!(cache.update(&report("a", 1, &[1.0, 3.0], true)));
         assert!(!cache.update(&report("a", 1, &[1.0, 3.0], true)));
-        assert_eq!(cache.in_use("team"), None);
+        assert_eq!(in_use(&cache, "team"), None);
         let of = |uid, attempt| cache.heard_of(&job(uid, attempt)).map(|usage| usage.samples.len());
         assert_eq!(
             (of("a", 1), of("b", 1), of("a", 2), of("c", 1)),
             (Some(2), Some(1), None, None)
         );
         assert!(cache.update(&report("a", 2, &[2.0], false)));
-        assert_eq!((of("a", 2), cache.in_use("team")), (Some(1), Some(2.0)));
+        assert_eq!((of("a", 2), in_use(&cache, "team")), (Some(1), Some(2.0)));
     }
 
     #[test]
@@ -191,7 +197,7 @@ mod tests {
         let said = |seconds| {
             let at = Instant::now().checked_sub(Duration::from_secs(seconds)).unwrap();
             assert!(cache.update_at(&report("a", 1, &[1.0; 119], false), at));
-            cache.in_use("team")
+            cache.in_use("team").0
         };
         assert_eq!((said(100), said(71), said(60), said(1)), (None, None, Some(1.0), Some(1.0)));
     }

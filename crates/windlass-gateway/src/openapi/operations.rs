@@ -581,7 +581,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         tag: Tag::Queues,
         summary: "Tells what there is for all queues together",
         text: "On one machine: how many CPUs jobs may be granted. On a cluster: what the namespace shares with others, if it \
-               shares the CPUs of a ClusterComputeQueue. In both worlds: how many are in use.",
+               shares the CPUs of a ClusterComputeQueue. In both worlds: how many are in use, and by which jobs.",
         answers: &[Answer::new(200, "What there is.", Content::Json(schema_of::<MachineCapacity>))],
         refusals: &[ProblemKind::Invalid],
         ..Operation::EMPTY

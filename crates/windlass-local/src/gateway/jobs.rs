@@ -1,5 +1,6 @@
 //! `Jobs` on one machine: what the gateway and the command line ask of the engine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,7 +14,7 @@ use windlass_core::jobs::{Filter, MachineCapacity, Page, Submission, Watch, chec
 use windlass_core::live::Shown;
 use windlass_core::log_tail::{LogRange, WantedLog, wanted_attempt};
 use windlass_core::result::{ByteStream, StoredResult};
-use windlass_core::usage_over_time::UsageOverTime;
+use windlass_core::usage_over_time::{UsageOverTime, used_by};
 use windlass_core::{AttemptNumber, Error, Function, Job, JobKey, Jobs, Queue};
 
 use super::stored_file::StoredFile;
@@ -144,8 +145,9 @@ impl Jobs for Engine {
         if namespace != NAMESPACE {
             return Ok(MachineCapacity::default());
         }
-        let (cpus, used) = (Some(self.ctx.config.cpus), Some(self.cpus_in_use().await?));
-        Ok(MachineCapacity { cpus, used, shared: None })
+        let (used, used_by) = self.cpus_in_use().await?;
+        let (cpus, used) = (Some(self.ctx.config.cpus), Some(used));
+        Ok(MachineCapacity { cpus, used, used_by, shared: None })
     }
 
     async fn history(&self, namespace: &str) -> Result<HistoryReport, Error> {
@@ -179,23 +181,23 @@ impl Engine {
         read.await.map_err(|error| Error::Bug(error.to_string()))?
     }
 
-    /// CPUs that attempts use, by the latest sample of each; none of one whose samples cannot be read. The controller says
-    /// which run: the store would pass over all jobs.
-    async fn cpus_in_use(&self) -> Result<f64, Error> {
+    /// CPUs that attempts use, by the latest sample of each, and those of each job; none of one whose samples cannot be
+    /// read. The controller says which run: the store would pass over all jobs.
+    async fn cpus_in_use(&self) -> Result<(f64, BTreeMap<String, f64>), Error> {
         let (reply, answer) = oneshot::channel();
         self.ctx.events.send(Event::LiveAttemptsRequested { reply });
         let live = answer.await.map_err(|_| stopped())?;
-        let used =
-            join_all(live.into_iter().map(|(uid, attempt)| self.usage_of(uid, attempt))).await;
-        let readable = used.into_iter().filter_map(|used| match used {
-            Ok(used) => used.cpus_now(),
-            Err(error) => {
-                debug!(%error, "samples of a running job are left out");
-                None
-            }
+        let read = live.into_iter().map(async |(uid, attempt)| {
+            let usage = self.usage_of(uid, attempt).await;
+            let usage =
+                usage.inspect_err(|error| debug!(%error, "samples of a running job are left out"));
+            Some((uid.to_string(), usage.ok()?))
         });
+        let readable: Vec<_> = join_all(read).await.into_iter().flatten().collect();
+        let each = used_by(readable.iter().map(|(uid, usage)| (uid.as_str(), usage)));
+        let used = readable.iter().filter_map(|(_, usage)| usage.cpus_now());
         // Not `sum`: that of none is -0.
-        Ok(readable.fold(0.0, |sum, cpus| sum + cpus))
+        Ok((used.fold(0.0, |sum, cpus| sum + cpus), each))
     }
 
     async fn find(&self, key: &JobKey) -> Result<Arc<Job>, Error> {
