@@ -41,7 +41,7 @@ struct Try {
     pause: SignedDuration,
     refusal: Option<FailedCreate>,
     /// What holds it up, where nobody has refused it. It is told and ends no job: its time is that of its latest telling.
-    hindrance: Option<FailedCreate>,
+    held_up: Option<FailedCreate>,
     made: Made,
 }
 
@@ -53,7 +53,7 @@ impl Try {
             next: now,
             pause: FIRST_PAUSE,
             refusal: None,
-            hindrance: None,
+            held_up: None,
             made: Made::Never,
         }
     }
@@ -137,7 +137,7 @@ impl ManagedMemory {
             Some(known) => known,
         };
         let tried = Try {
-            hindrance: why.map(|why| FailedCreate { since: now, message: why.to_owned() }),
+            held_up: why.map(|why| FailedCreate { since: now, message: why.to_owned() }),
             made,
             ..Try::new(batch_job_uid, now)
         };
@@ -155,8 +155,8 @@ impl ManagedMemory {
         let mut all = self.tries.lock();
         let known = all.remove(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid);
         let mut tried = known.unwrap_or_else(|| Try::new(batch_job_uid, now));
-        let is_news = tried.refusal.as_ref().or(tried.hindrance.as_ref()).is_none();
-        tried.hindrance = Some(FailedCreate { since: now, message: why.to_owned() });
+        let is_news = tried.refusal.as_ref().or(tried.held_up.as_ref()).is_none();
+        tried.held_up = Some(FailedCreate { since: now, message: why.to_owned() });
         all.insert(job_uid.to_owned(), tried);
         is_news
     }
@@ -185,7 +185,7 @@ impl ManagedMemory {
     pub(super) fn refusal(&self, job_uid: &str, batch_job_uid: &str) -> Option<FailedCreate> {
         let all = self.tries.lock();
         let tried = all.get(job_uid).filter(|tried| tried.batch_job_uid == batch_job_uid)?;
-        tried.refusal.as_ref().or(tried.hindrance.as_ref()).cloned()
+        tried.refusal.as_ref().or(tried.held_up.as_ref()).cloned()
     }
 
     /// The pods of this job's batch Job are ended; another one may be made as soon as it goes on.

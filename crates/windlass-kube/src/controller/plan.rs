@@ -10,7 +10,7 @@ use super::admitted::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
 use super::keep_standbys::hold_named_standbys;
-use super::suspend_first::suspended_too_long;
+use super::suspended_too_long::suspended_too_long;
 use super::unschedulable::unschedulable_timeout;
 use super::untold_ends::hold_untold_ends;
 use crate::attempt::objects::AttemptObjects;

@@ -37,7 +37,7 @@ struct Creations {
     /// When those that are under way have begun.
     under_way: Vec<Instant>,
     /// What was said of the last one, if it took long and failed, and when.
-    hindrance: Option<(String, Instant)>,
+    slow: Option<(String, Instant)>,
 }
 
 /// This one is not to be tried now: others take long, or one has just failed.
@@ -70,17 +70,17 @@ impl SlowStarts {
         let mut all = self.lock();
         let is_of_use = |creations: &Creations| {
             let is_recent = |(_, since): &(String, Instant)| now.duration_since(*since) < 2 * PAUSE;
-            !creations.under_way.is_empty() || creations.hindrance.as_ref().is_some_and(is_recent)
+            !creations.under_way.is_empty() || creations.slow.as_ref().is_some_and(is_recent)
         };
         all.retain(|_, creations| is_of_use(creations));
         let of_all: usize = all.values().map(|creations| creations.under_way.len()).sum();
         let creations = all.entry(key.clone()).or_default();
         let is_slow = |began: &Instant| now.duration_since(*began) > SLOW;
-        let is_hindered = creations.hindrance.as_ref().is_some_and(|(_, since)| {
+        let is_hindered = creations.slow.as_ref().is_some_and(|(_, since)| {
             !creations.under_way.is_empty() || now.duration_since(*since) < PAUSE
         });
         if is_hindered || creations.under_way.iter().any(is_slow) {
-            let why = creations.hindrance.as_ref().map(|(said, _)| said.clone());
+            let why = creations.slow.as_ref().map(|(said, _)| said.clone());
             return Err(Later { why, pause: HELD });
         }
         if creations.under_way.len() >= MOST || of_all >= MOST_OF_ALL {
@@ -102,7 +102,7 @@ impl Creation<'_> {
         let is_slow = now.duration_since(self.began) > SLOW;
         let said = failure.filter(|_| is_slow).map(|said| (said.to_owned(), now));
         if let Some(creations) = self.all.lock().get_mut(&self.key) {
-            creations.hindrance = said;
+            creations.slow = said;
         }
     }
 }
@@ -114,7 +114,7 @@ impl Drop for Creation<'_> {
         if let Some(own) = creations.under_way.iter().position(|began| *began == self.began) {
             creations.under_way.swap_remove(own);
         }
-        if creations.under_way.is_empty() && creations.hindrance.is_none() {
+        if creations.under_way.is_empty() && creations.slow.is_none() {
             all.remove(&self.key);
         }
     }

@@ -5,19 +5,14 @@
 //! nothing of it. A batch Job that is suspended is still there, so that its CPUs count, and its status tells when the Job
 //! controller has taken that in.
 
-use std::time::Duration;
-
-use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use windlass_core::plan::Action;
-use windlass_core::{AttemptNumber, Error, Job};
+use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
-use super::context::Context;
 use super::list_live::list_pods_of;
 use super::on_watch::pod_changed;
-use super::resync::LATE_POD;
+use super::suspended_too_long::left;
 use crate::attempt::objects::{AttemptObjects, ObservedBatchJob};
 use crate::cache::watch::Change;
 use crate::error::{from_kube, is_status, within_deadline};
@@ -76,24 +71,4 @@ impl Actor<'_> {
             Err(error) => Err(from_kube(error)),
         }
     }
-}
-
-/// When to reconcile again although no watch may tell anything: a Job controller may never answer.
-pub(super) fn suspended_too_long(
-    job: &Job,
-    actions: &[Action],
-    ctx: &Context,
-    now: Timestamp,
-) -> Option<Duration> {
-    let removed = actions.iter().filter_map(|action| match action {
-        Action::Remove { attempt } => ctx.attempts.objects(&job.metadata.uid, *attempt),
-        Action::Start { .. } | Action::Expire => None,
-    });
-    let waits = removed.filter(AttemptObjects::may_get_late_pod);
-    waits.filter_map(|objects| left(objects.removal_asked.unwrap_or(now), now)).min()
-}
-
-/// How long a batch Job that is to go since then may still wait.
-fn left(asked: Timestamp, now: Timestamp) -> Option<Duration> {
-    LATE_POD.checked_sub(now.duration_since(asked).unsigned_abs()).filter(|left| !left.is_zero())
 }
