@@ -145,7 +145,9 @@ impl AttemptObjects {
     pub(crate) fn is_live(&self) -> bool {
         let may_get_pod = match &self.batch_job {
             Some(batch_job) => {
-                batch_job.is_open() && (!self.has_own_pod() || batch_job.may_make_another(self))
+                !self.is_podless
+                    && batch_job.is_open()
+                    && (!self.has_own_pod() || batch_job.may_make_another(self))
             }
             // A batch Job that is gone before its pod was seen may have had a pod.
             None => self.is_empty() && self.last_pod.is_none() && !self.is_podless,

@@ -187,16 +187,18 @@ impl AttemptCache {
         objects.map_or(now, |objects| *objects.removal_asked.get_or_insert(now))
     }
 
-    /// The batch Job of this UID was suspended, and had no pod then.
-    pub(crate) fn has_no_pod(&self, job_uid: &str, number: AttemptNumber, batch_job_uid: &str) {
+    /// The batch Job of this UID was suspended, and had no pod then: it needs no CPUs.
+    pub(crate) fn has_no_pod(
+        &self,
+        job_uid: &str,
+        number: AttemptNumber,
+        batch_job_uid: &str,
+    ) -> Option<ChangedAttempt> {
         let mut state = self.lock();
-        let objects = state.jobs.get_mut(job_uid).and_then(|objects| objects.get_mut(&number));
-        if let Some(objects) = objects {
-            objects.is_podless = objects
-                .batch_job
-                .as_ref()
-                .is_some_and(|batch_job| batch_job.uid() == batch_job_uid);
-        }
+        let labels = state.owners.get(batch_job_uid)?.clone();
+        let objects = state.jobs.get_mut(job_uid)?.get_mut(&number)?;
+        objects.is_podless = objects.batch_job.as_ref()?.uid() == batch_job_uid;
+        Some(ChangedAttempt { labels, is_live: objects.is_live() })
     }
 
     /// Attempts whose end only the API server can tell: their batch Jobs are gone and their pods were never seen, or

@@ -1,10 +1,11 @@
 //! Ends an attempt: deletes its pod and its batch Job, be it cancelled, over or in the way.
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PropagationPolicy};
 use windlass_core::report::is_settled;
-use windlass_core::status::FailureReason;
+use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
@@ -12,6 +13,9 @@ use super::delete::{deleted, only_of};
 use super::keep_standbys::may_go;
 use crate::attempt::objects::{ObservedBatchJob, ObservedPod};
 use crate::error::within_deadline;
+
+/// How long a request to create a batch Job may be on its way whose attempt has made room meanwhile.
+const NAME_IS_KEPT: SignedDuration = SignedDuration::from_secs(5);
 
 impl Actor<'_> {
     /// Deletes what is left of an attempt.
@@ -44,6 +48,9 @@ impl Actor<'_> {
         if !is_reported && objects.pods.values().any(|pod| pod.may_leave_log(now)) {
             return stopped;
         }
+        if objects.last_pod.is_some() && self.keeps_name(attempt, now) {
+            return stopped;
+        }
         let job_uid = &self.job.metadata.uid;
         if let Some(batch_job) = &objects.batch_job
             && !self.managed.is_deleted(job_uid, batch_job.uid())
@@ -58,6 +65,20 @@ impl Actor<'_> {
             self.managed.has_deleted(job_uid, batch_job.uid());
         }
         stopped
+    }
+
+    /// Whether the batch Job of an attempt that makes room keeps its name. A controller that has read the job before may be
+    /// about to create it, and would start the attempt once more.
+    pub(super) fn keeps_name(&self, attempt: AttemptNumber, now: Timestamp) -> bool {
+        let job = self.job;
+        let is_told = |failure: &Failure| {
+            failure.attempt == attempt
+                && failure.is_told_early()
+                && now.duration_since(failure.time) < NAME_IS_KEPT
+        };
+        !job.spec.cancel
+            && !job.status.is_finished()
+            && job.status.failure.as_ref().is_some_and(is_told)
     }
 
     /// Whether a batch Job has the name of another job's attempt, which may still be needed.

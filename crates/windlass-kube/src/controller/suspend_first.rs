@@ -11,7 +11,7 @@ use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
 use super::list_live::list_pods_of;
-use super::on_watch::pod_changed;
+use super::on_watch::{attempt_changed, pod_changed};
 use super::suspended_too_long::left;
 use crate::attempt::objects::{AttemptObjects, ObservedBatchJob};
 use crate::cache::watch::Change;
@@ -48,8 +48,9 @@ impl Actor<'_> {
         let namespace = &self.job.metadata.namespace;
         let pods = list_pods_of(self.ctx, namespace, batch_job.uid()).await?;
         if pods.is_empty() {
-            self.attempts.has_no_pod(job_uid, attempt, batch_job.uid());
-            return Ok(true);
+            let changed = self.attempts.has_no_pod(job_uid, attempt, batch_job.uid());
+            changed.into_iter().for_each(|changed| drop(attempt_changed(self.ctx, &changed)));
+            return Ok(!self.keeps_name(attempt, now));
         }
         for pod in pods {
             pod_changed(self.ctx, &Change::Applied(pod));

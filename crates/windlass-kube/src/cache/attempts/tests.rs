@@ -158,9 +158,9 @@ fn a_batch_job_that_had_no_pod_when_it_was_suspended_has_none_when_it_is_gone() 
         cache.batch_job_changed(&batch_job("c", "5"), now()).unwrap();
         assert!(cache.objects(&attempt().job_uid, 1).unwrap().may_get_late_pod());
         cache.batch_job_changed(&suspended(true, "6"), now()).unwrap();
-        cache.has_no_pod(&attempt().job_uid, 1, "another");
+        assert!(cache.has_no_pod(&attempt().job_uid, 1, "another").is_none());
         assert!(cache.objects(&attempt().job_uid, 1).unwrap().may_get_late_pod());
-        cache.has_no_pod(&attempt().job_uid, 1, "c");
+        assert!(!cache.has_no_pod(&attempt().job_uid, 1, "c").unwrap().is_live);
         assert!(!cache.objects(&attempt().job_uid, 1).unwrap().may_get_late_pod());
         // Somebody may have it go on.
         after.into_iter().for_each(|change| drop(cache.batch_job_changed(&change, now())));

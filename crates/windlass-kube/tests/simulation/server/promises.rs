@@ -75,7 +75,11 @@ impl State {
                 let is_claimed = !labels["windlass.dev/standby"].is_null();
                 let uid = &object["metadata"]["uid"];
                 let has_live_pod = || pods_of(&self.objects, uid).any(is_live);
-                if object["status"]["had_pod"].is_null() || is_claimed && has_live_pod() {
+                // One that the Job controller says is suspended gets none.
+                let is_suspended = object["spec"]["suspend"] == true
+                    && object["status"]["conditions"][0]["type"] == "Suspended";
+                let may_get_pod = object["status"]["had_pod"].is_null() && !is_suspended;
+                if may_get_pod || is_claimed && has_live_pod() {
                     attempts.insert(attempt, cpus);
                 }
             }
