@@ -46,7 +46,12 @@ impl ResultFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let whole = NamedTempFile::new_in(directory).map_err(|error| refused(&error.kind()))?;
+        let whole = NamedTempFile::new_in(directory).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                refused(&format!("there is no directory {}", directory.display()))
+            }
+            kind => refused(&format!("{kind}, for a file in {}", directory.display())),
+        })?;
         Ok(Self::File { whole, path, mode })
     }
 
