@@ -124,6 +124,12 @@ mod tests {
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
     }
 
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let error = ResultFile::open(Some(Path::new("/nonexistent/x.jpg"))).err().unwrap();
+        assert_eq!(error.to_string(), "/nonexistent/x.jpg: there is no directory /nonexistent");
+    }
+
     #[tokio::test]
     async fn a_pipe_is_written_through_and_stays_a_pipe() {
         let directory = tempfile::tempdir().unwrap();
