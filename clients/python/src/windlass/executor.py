@@ -123,7 +123,7 @@ class Executor(concurrent.futures.Executor):
                 self._has_items()
             except BaseException as error:
                 # A web service may start before its server: the first use asks again, and raises.
-                if not isinstance(error, (errors.Unreachable, NoToken)) or isinstance(error, errors.Untrusted):
+                if not isinstance(error, NoToken) and not getattr(error, "is_first_contact", False):
                     self.shutdown()
                     raise
                 logger.warning("the function %s is asked for at its first use: %s", function, error)
