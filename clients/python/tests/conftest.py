@@ -17,7 +17,7 @@ REPOSITORY = HERE.parent.parent.parent
 
 FUNCTIONS = [
     *(f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text", "crash_once")),
-    *(f"styles:{name}" for name in ("with_setting", "several", "pair", "refuses")),
+    *(f"styles:{name}" for name in ("with_setting", "several", "pair", "refuses", "fails")),
 ]
 QUEUE = {
     "apiVersion": "windlass.dev/v1alpha1",

@@ -150,7 +150,7 @@ def test_what_was_computed_is_on_the_exception_when_items_fail(client):
     assert [(error.item, error.type) for error in caught.value.errors] == [(1, "ValueError"), (3, "NoJson")]
     assert isinstance(caught.value, windlass.JobFailed) and caught.value.http_status == 502
     job = caught.value.job.metadata.name
-    assert caught.value.summary == f"job {job}: item 1: FunctionError"
+    assert caught.value.summary == f"job {job}: item 1: ValueError: bad cannot be had"
     # By the name alone as well, and not where nothing failed.
     with pytest.raises(windlass.ItemsFailed):
         client.value(job)

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import py_compile
 import subprocess
 import sys
 import time
@@ -89,3 +90,27 @@ def test_only_the_functions_own_files_are_looked_at_and_nothing_is_imported_for_
     ours = {**os.environ, "TMPDIR": str(tmp_path)}
     ended = subprocess.run(command, cwd=here, env=ours, capture_output=True, text=True)
     assert ended.stdout.strip() == "['callees.py', 'leavers.py'] _LazyModule", ended
+
+
+def test_what_python_has_kept_of_a_file_of_the_same_second_is_not_used(serve, tmp_path):
+    """Python compares whole seconds and sizes: an edit right after an import has both in common with what was there."""
+    code = tmp_path / "code"
+    code.mkdir()
+    other = code / "edited_other.py"
+    (code / "edited.py").write_text(OWN)
+    other.write_text("def factor():\n    return 2\n")
+    second = (time.time_ns() // 1_000_000_000) * 1_000_000_000
+    os.utime(other, ns=(second, second))
+    compiled = pathlib.Path(py_compile.compile(str(other)))
+    other.write_text("def factor():\n    return 3\n")
+    os.utime(other, ns=(second + 500_000_000, second + 500_000_000))
+    os.utime(compiled, ns=(second + 400_000_000, second + 400_000_000))
+    own = {"PYTHONDONTWRITEBYTECODE": ""}
+    one = serve("edited:f", cwd=code, environment=own).ready()
+    assert [value for value, _ in one.result([3])] == [9]
+    # What is compiled well after the file was written is used, as ever.
+    later = second + 9_000_000_000
+    before = compiled.read_bytes()
+    os.utime(compiled, ns=(later, later))
+    assert [value for value, _ in serve("edited:f", cwd=code, environment=own).ready().result([3])] == [9]
+    assert compiled.read_bytes() == before and compiled.stat().st_mtime_ns == later

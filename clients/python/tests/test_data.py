@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import importlib.util
 import io
 import tracemalloc
 
@@ -10,6 +11,7 @@ import pytest
 
 import windlass
 from windlass._arguments import argument
+from windlass._codecs import Undecodable
 from windlass._data import LARGE_JSON_BYTES, Data
 
 LARGE = b"0123456789abcdef" * (1 << 16)  # 1 MiB: it is asked for before it is sent
@@ -210,6 +212,30 @@ def test_a_data_frame_stays_one(fake, call, tmp_path):
     # As a parameter of the function wants it.
     for wanted in ("DataFrame", "Table"):
         assert type(argument(tmp_path / "table", None, wanted, False)).__name__ == wanted
+
+
+def test_data_that_does_not_say_what_it_is_is_what_its_parameter_wants(tmp_path):
+    numpy, pyarrow = pytest.importorskip("numpy"), pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"a": [1, 2]}), tmp_path / "table.parquet")
+    numpy.save(tmp_path / "array.npy", [1.0, 2.0])
+    (tmp_path / "table.csv").write_text("a\n1\n")
+    kinds = [("table.parquet", "Table", "Table"), ("array.npy", "ndarray", "ndarray")]
+    if importlib.util.find_spec("pandas"):
+        kinds.append(("table.parquet", "DataFrame", "DataFrame"))
+    # By `data=`, whose type is guessed by the file's name, as by `files=`, which has none.
+    for name, wanted, kind in kinds:
+        for media_type in (None, Data(tmp_path / name, None).media_type):
+            assert type(argument(tmp_path / name, media_type, wanted, False)).__name__ == kind, media_type
+    for wanted, words in [
+        ("DataFrame", "Parquet, or an Arrow file or stream;.*pathlib.Path.*pandas.read_csv"),
+        ("ndarray", ".npy or .npz,.*numpy.loadtxt"),
+    ]:
+        for media_type in (None, Data(tmp_path / "table.csv", None).media_type):
+            with pytest.raises(Undecodable, match=f"it is no file of a {wanted}: that is {words}"):
+                argument(tmp_path / "table.csv", media_type, wanted, False)
+    assert argument(tmp_path / "table.csv", "text/csv", "str", False).startswith("a")
+    assert isinstance(argument(tmp_path / "table.parquet", "application/octet-stream", "", False), bytes)
 
 
 def test_misuse_is_told_before_anything_is_sent(fake, call, tmp_path):

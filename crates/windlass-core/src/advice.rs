@@ -56,7 +56,9 @@ pub fn of_failure(reason: FailureReason) -> &'static str {
         FailureReason::Killed => {
             "retry; if it happens again, see who ends it: the kernel's log, or the limits of the pod"
         }
-        FailureReason::OutOfMemory => "give the function more memory, or the job a smaller input",
+        FailureReason::OutOfMemory => {
+            "give the function more memory (memory.base and memory.perCpu), or the job a smaller input"
+        }
         FailureReason::DiskExceeded => {
             "have the function write less, or raise serve --attempt-disk"
         }

@@ -59,6 +59,8 @@ async fn another_request_under_the_same_key_is_refused() {
     ] {
         let problem = server.send(submit("k", &other)).await.problem(409);
         assert_eq!(problem["type"], "/problems/idempotency-key-reused");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("job \"key-") && detail.contains("delete that job"), "{detail}");
     }
     // Nor is a job of that name which no key has made.
     server.backend.put(&name_of("squatted"));

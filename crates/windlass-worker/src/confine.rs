@@ -17,6 +17,9 @@ use crate::usage;
 const CONTAINER: [&str; 2] =
     ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
 
+/// What a control group of version 1 says where it has no limit is more than this.
+const NO_LIMIT: u64 = 1 << 60;
+
 /// How much address space for data one process may have, in multiples of the memory of the whole
 /// attempt, where no control group holds it: what is reserved is not what is used, but a runaway
 /// must not take the machine down between two looks.
@@ -27,6 +30,8 @@ pub(crate) struct MemoryWatch {
     /// Where the kernel counts what it killed for want of memory.
     events: Option<String>,
     kills_before: u64,
+    /// What the attempt may hold, where that is known.
+    limit: Option<u64>,
     /// Most resident bytes, where only this process looks at them.
     watched: Option<u64>,
     /// The CPUs that it runs on; empty for any.
@@ -61,7 +66,11 @@ impl MemoryWatch {
         };
         let kills_before = kills(events.as_deref());
         let cpus = confinement.map(|confinement| confinement.cpus.clone()).unwrap_or_default();
-        Ok(Self { events, kills_before, watched, cpus })
+        let limit = match confinement {
+            Some(confinement) => Some(confinement.memory_bytes),
+            None => events.as_deref().and_then(limit_of_container),
+        };
+        Ok(Self { events, kills_before, limit, watched, cpus })
     }
 
     /// Counts anew for another attempt of the function that is held already: by the same control groups, which may
@@ -69,6 +78,7 @@ impl MemoryWatch {
     pub(crate) fn begin(&mut self, confinement: Option<&Confinement>) -> io::Result<()> {
         self.kills_before = kills(self.events.as_deref());
         let Some(Confinement { cpus, memory_bytes, .. }) = confinement else { return Ok(()) };
+        self.limit = Some(*memory_bytes);
         self.watched = self.watched.map(|_| *memory_bytes);
         if self.cpus != *cpus {
             move_to(cpus)?;
@@ -82,6 +92,11 @@ impl MemoryWatch {
         let most = self.watched?;
         let used = usage::resident(&descendants());
         (used > most).then_some(used)
+    }
+
+    /// Most bytes that the attempt may hold, where that is known.
+    pub(crate) fn limit(&self) -> Option<u64> {
+        self.limit
     }
 
     /// Whether the kernel has killed for want of memory since.
@@ -162,6 +177,15 @@ pub fn kills(events: Option<&str>) -> u64 {
         .unwrap_or(0)
 }
 
+/// What a container's own control group allows, by the file in which that counts.
+fn limit_of_container(events: &str) -> Option<u64> {
+    let group = Path::new(events).parent()?;
+    let mut files = ["memory.max", "memory.limit_in_bytes"].iter();
+    let said = files.find_map(|name| fs::read_to_string(group.join(name)).ok())?;
+    // `max`, or of version 1 more than any machine has, is none.
+    said.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
+}
+
 fn parse_oom_kills(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
@@ -169,6 +193,20 @@ fn parse_oom_kills(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_of_a_container_is_beside_its_events() {
+        let group = tempfile::tempdir().unwrap();
+        let events = group.path().join("memory.events");
+        let limit = || limit_of_container(events.to_str().unwrap());
+        assert_eq!(limit(), None);
+        for (said, expected) in
+            [("max\n", None), ("314572800\n", Some(300 << 20)), ("9223372036854771712\n", None)]
+        {
+            fs::write(group.path().join("memory.max"), said).unwrap();
+            assert_eq!(limit(), expected, "{said:?}");
+        }
+    }
 
     #[test]
     fn kills_are_read_from_both_versions_of_cgroups() {

@@ -5,13 +5,16 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use windlass_core::contract::{EXIT_BAD_INPUT, EXIT_FUNCTION_ERROR};
-use windlass_core::status::{FailureReason, JobResult};
+use windlass_core::status::{FailureReason, JobResult, Usage};
 use windlass_core::{Outcome, error::clip};
 
 use crate::serving::protocol::Served;
 
+/// Between what is said of the function and what it has said itself.
+const END_OF_STDERR: &str = "; the end of its stderr:\n";
+
 /// What is told of a function of which the kernel has killed a process.
-const KILLED_BY_KERNEL: &str = "was killed by the kernel: out of memory";
+const KILLED_BY_KERNEL: &str = "was killed by the kernel for want of memory";
 
 /// How the function's process ended.
 #[derive(Debug)]
@@ -91,6 +94,22 @@ pub(crate) fn decide_outcome(
         *partial = computed;
     }
     outcome
+}
+
+/// Says of a function that needed more memory than it has how much that is, and where it is from. So much it has held:
+/// what is counted of a process that the kernel has killed is what was seen before.
+pub(crate) fn tell_limit(outcome: &mut Outcome, usage: &mut Usage, limit: Option<u64>) {
+    let Outcome::Failed { reason: FailureReason::OutOfMemory, message, .. } = outcome else {
+        return;
+    };
+    let Some(limit) = limit else { return };
+    usage.peak_memory_bytes = usage.peak_memory_bytes.max(limit);
+    let said = format!(
+        ", of which it may have {} MiB by memory.base and memory.perCpu of its function",
+        limit >> 20
+    );
+    let at = message.find(END_OF_STDERR).unwrap_or(message.len());
+    message.insert_str(at, &said);
 }
 
 /// A sentence about a function that had no time left.
@@ -211,7 +230,7 @@ fn hint(signal: i32) -> &'static str {
 fn failed(reason: FailureReason, why: String, exit_code: Option<i32>, stderr: &str) -> Outcome {
     let message = match stderr {
         "" => format!("the function {why}"),
-        stderr => format!("the function {why}; the end of its stderr:\n{stderr}"),
+        stderr => format!("the function {why}{END_OF_STDERR}{stderr}"),
     };
     Outcome::Failed { reason, message: clip(message, 5 * 1024), exit_code, partial: None }
 }
@@ -271,6 +290,30 @@ mod tests {
                 "{label}"
             );
         }
+    }
+
+    #[test]
+    fn a_want_of_memory_names_the_limit_and_its_fields() {
+        let outcome = |stderr: &str| decide_outcome(exited(1), FunctionOutput::None, stderr, true);
+        let mut usage = Usage { peak_memory_bytes: 17 << 20, ..Usage::default() };
+        for (stderr, end) in
+            [("", "its function"), ("killed", "its function; the end of its stderr:\nkilled")]
+        {
+            let mut told = outcome(stderr);
+            tell_limit(&mut told, &mut usage, Some(300 << 20));
+            let Outcome::Failed { message, .. } = told else { panic!() };
+            let said = "killed by the kernel for want of memory, of which it may have 300 MiB by memory.base and";
+            assert!(message.contains(said) && message.ends_with(end), "{message}");
+            assert_eq!(usage.peak_memory_bytes, 300 << 20);
+        }
+        // Nothing is made up, and nothing said of another failure.
+        let mut usage = Usage::default();
+        let mut unknown = outcome("");
+        tell_limit(&mut unknown, &mut usage, None);
+        assert_eq!((unknown, usage.peak_memory_bytes), (outcome(""), 0));
+        let mut crashed = decide_outcome(exited(1), FunctionOutput::None, "", false);
+        tell_limit(&mut crashed, &mut usage, Some(1));
+        assert_eq!(usage.peak_memory_bytes, 0);
     }
 
     #[test]

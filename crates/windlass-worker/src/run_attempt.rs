@@ -16,7 +16,7 @@ use crate::clock::now;
 use crate::confine::MemoryWatch;
 use crate::disk::DiskWatch;
 use crate::ending::{cannot_start, ending, keep_log, leave_word, send_last_words, stopped};
-use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome};
+use crate::outcome::{FunctionEnd, FunctionOutput, decide_outcome, tell_limit};
 use crate::output_file::{CollectedOutput, collect_output, collect_text};
 use crate::pace::ProgressPace;
 use crate::progress::ProgressFile;
@@ -257,9 +257,10 @@ impl Attempt<'_> {
             leave_word(assignment, &stopped);
             return None;
         };
-        let usage = Usage { log_bytes, ..usage };
+        let mut usage = Usage { log_bytes, ..usage };
         let was_short = !end.is_success() && memory.was_short();
         let mut outcome = decide_outcome(end, output, &stderr, was_short);
+        tell_limit(&mut outcome, &mut usage, memory.limit());
         if let (Some(hidden), Outcome::Failed { message, .. }) =
             (&order.program.hidden, &mut outcome)
         {

@@ -17,6 +17,11 @@ from windlass._signature import Callee, check_names
 # What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the
 # job, of which no type is told, may be that.
 ARRAYS, TABLES = (codecs.NPY, codecs.NPZ), (codecs.PARQUET, codecs.ARROW_FILE, codecs.ARROW)
+# What those files are called, and what reads another one.
+TAKEN = {
+    ARRAYS: (".npy or .npz, as numpy.save and numpy.savez write it", "numpy.loadtxt"),
+    TABLES: ("Parquet, or an Arrow file or stream", "pandas.read_csv"),
+}
 FILE_TYPES = {"ndarray": ARRAYS, "NDArray": ARRAYS, "Table": TABLES, "DataFrame": TABLES}
 MAGIC = {
     codecs.NPY: b"\x93NUMPY",
@@ -25,6 +30,11 @@ MAGIC = {
     codecs.ARROW_FILE: b"ARROW1",
     codecs.ARROW: b"\xff\xff\xff\xff",
 }
+
+
+# Those that say of themselves what they are. Another one says too little for a parameter that is one of the above: that
+# of a file whose name's ending nobody knows is any bytes, and that of a CSV file is a text.
+TOLD = {*ARRAYS, *TABLES, codecs.JSON, codecs.PICKLE}
 
 
 def type_names(function: Callable[..., Any]) -> dict[str, str]:
@@ -53,14 +63,11 @@ def argument(path: Path, media_type: str | None, wanted: str, allow_pickle: bool
         return path
     if wanted == "bytes":
         return path.read_bytes()
-    if media_type is None:
-        if wanted not in FILE_TYPES:
-            return path.read_text(encoding="utf-8") if wanted == "str" else path
-        with path.open("rb") as file:
-            begin = file.read(8)
-        media_type = next((kind for kind in FILE_TYPES[wanted] if begin.startswith(MAGIC[kind])), None)
-        if media_type is None:
-            raise codecs.Undecodable(f"it is no file of a {wanted}")
+    if media_type is None and wanted not in FILE_TYPES:
+        return path.read_text(encoding="utf-8") if wanted == "str" else path
+    if wanted in FILE_TYPES and not _says_what_it_is(media_type):
+        media_type = _found_type(path, wanted)
+    assert media_type is not None
     with path.open("rb") as file:
         if codecs.is_json(media_type):
             return json.load(file)
@@ -70,6 +77,24 @@ def argument(path: Path, media_type: str | None, wanted: str, allow_pickle: bool
             return _text(media_type, file.read())
         value = codecs.decode(media_type, file, wanted == "Table")
     return value.to_pandas() if wanted == "DataFrame" and hasattr(value, "to_pandas") else value
+
+
+def _says_what_it_is(media_type: str | None) -> bool:
+    return media_type is not None and (codecs.is_json(media_type) or codecs.essence(media_type) in TOLD)
+
+
+def _found_type(path: Path, wanted: str) -> str:
+    """The media type of an array or a table, by how the file begins."""
+    with path.open("rb") as file:
+        begin = file.read(8)
+    kind = next((kind for kind in FILE_TYPES[wanted] if begin.startswith(MAGIC[kind])), None)
+    if kind is None:
+        taken, reader = TAKEN[FILE_TYPES[wanted]]
+        raise codecs.Undecodable(
+            f"it is no file of a {wanted}: that is {taken}; "
+            f"a parameter that is annotated with pathlib.Path gets any other file, to read it, as by {reader}"
+        )
+    return kind
 
 
 def _text(media_type: str, data: bytes) -> str:

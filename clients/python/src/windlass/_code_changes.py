@@ -10,17 +10,22 @@ it reads, is not looked at.
 from __future__ import annotations
 
 import contextlib
+import importlib.machinery
 import importlib.util
 import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 # Of a file that may be another than what was imported. None is so.
 UNSURE = [0, 0, -1]
 
 # Directories of these names hold what is installed, wherever they are.
 INSTALLED = {"site-packages", "dist-packages"}
+
+# What Python has compiled of a file is surely of what is there now when it was written so long after the file.
+YOUNG_NS = 2_000_000_000
 
 # What tells a file from the one that was there before: its number, when it was written, in nanoseconds, and its bytes.
 Stamp = list[int]
@@ -54,6 +59,34 @@ def forget_compiled(path: str) -> None:
         os.unlink(importlib.util.cache_from_source(path))
 
 
+def distrust_young_bytecode() -> None:
+    """What Python keeps of the function's own files counts only where it was made well after they were written.
+
+    Python compares whole seconds and sizes. What it has kept of a file may so be that of one of the same size which was
+    there earlier in that second, whoever has imported it then.
+    """
+    others, loader = _others(), importlib.machinery.SourceFileLoader
+    read = loader.get_data
+
+    def get_data(self: Any, path: Any) -> bytes:
+        if str(path).endswith(".pyc") and _is_of_function(self.path, others) and _is_young(self.path, path):
+            raise FileNotFoundError(path)
+        return read(self, path)
+
+    loader.get_data = get_data  # type: ignore[method-assign]
+
+
+def _is_young(source: str, compiled: str) -> bool:
+    try:
+        return os.stat(compiled).st_mtime_ns - os.stat(source).st_mtime_ns < YOUNG_NS
+    except OSError:
+        return False
+
+
+def _is_of_function(path: str, others: tuple[str, ...]) -> bool:
+    return not path.startswith(others) and INSTALLED.isdisjoint(path.split(os.sep))
+
+
 class Imported:
     """The function's own files in its process."""
 
@@ -74,8 +107,7 @@ class Imported:
             if path is None or path in self.known:
                 continue
             self.known.add(path)
-            is_other = path.startswith(self.others) or not INSTALLED.isdisjoint(path.split(os.sep))
-            if not is_other and (now := stamp(path)) is not None:
+            if _is_of_function(path, self.others) and (now := stamp(path)) is not None:
                 # Of one that was written meanwhile, the content before may be what was imported.
                 is_sure = not self.began <= now[1] <= time.time_ns()
                 found[os.path.abspath(path)] = now if is_sure else UNSURE

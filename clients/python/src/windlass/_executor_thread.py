@@ -30,10 +30,12 @@ class Served(Protocol):
     _free_streams: int
 
 
-def client_of(client: Callable[[], AsyncClient] | None) -> AsyncClient:
-    """What an executor's argument makes."""
+def client_of(client: Callable[[], AsyncClient] | None, patience_seconds: float | None = None) -> AsyncClient:
+    """What an executor's arguments make."""
     if client is None:
-        return AsyncClient()
+        return AsyncClient() if patience_seconds is None else AsyncClient(patience_seconds=patience_seconds)
+    if patience_seconds is not None:
+        raise TypeError("patience_seconds is that of the client that client makes: give it there")
     made = client() if callable(client) else client
     if callable(client) and isinstance(made, AsyncClient):
         return made

@@ -9,9 +9,9 @@
 | `datetime`, `date`, `time` | ISO 8601, as `isoformat` writes it |
 | `pathlib` paths, `uuid.UUID` | strings |
 
-Refused, as they have no meaning or several: NaN and infinity, integers beyond 64 bits, halves of surrogate pairs, keys
-that are the same in JSON, bytes, sets, `Decimal`, complex numbers, data frames, and anything else. Nothing is imported
-for this: only what a program has loaded itself can be in its values.
+Refused, as they have no meaning or several: NaN, NaT and infinity, integers beyond 64 bits, halves of surrogate pairs,
+keys that are the same in JSON, bytes, sets, `Decimal`, complex numbers, data frames, and anything else. Nothing is
+imported for this: only what a program has loaded itself can be in its values.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import enum
 import json
 import os
 import re
+import sys
 import uuid
 from typing import Any
 
@@ -78,9 +79,22 @@ class NoJson(WindlassError, ValueError):
         return str(self)
 
 
+def _lacks_a_time(value: Any) -> bool:
+    """Whether it is the `NaT` of pandas or numpy, or an array with one. Their own conversions hide it."""
+    kind = type(value)
+    if kind.__name__ == "NaTType":
+        return True
+    numpy = sys.modules.get("numpy")
+    if numpy is None or kind.__module__ != "numpy" or getattr(getattr(value, "dtype", None), "kind", "") not in "mM":
+        return False
+    return bool(numpy.isnat(value).any())
+
+
 def convert(value: Any) -> Any:
     """What `value`, which is no JSON by itself, is in JSON. `NoJson` when that has no one meaning."""
     kind = type(value)
+    if _lacks_a_time(value):
+        raise NoJson("NaT, a time that is not there, is no JSON: use None")
     if kind.__module__ == "numpy" and hasattr(value, "tolist"):
         converted = value.tolist()
         if type(converted) is not kind:

@@ -46,6 +46,9 @@ SLEEPING_THREADS = 64
 THREAD_END_SECONDS = 0.1
 THREAD_END_PAUSE_SECONDS = 0.001
 
+# What may not stay may be there from the start: it is loaded before the first job, and belongs to the process.
+LOAD_FIRST = "; load what jobs share at the top of the module, which each process does once, before its first job"
+
 _PAGE = resource.getpagesize()
 _LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_CORE, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE,
            resource.RLIMIT_NOFILE, resource.RLIMIT_STACK)  # fmt: skip
@@ -85,6 +88,20 @@ def resident_bytes(process: int | str = "self") -> int:
 def memory_bound(bytes_at_first: int) -> int:
     """Most memory that a process may hold between jobs, by what it held when it was ready."""
     return 2 * bytes_at_first + ROOM_BYTES
+
+
+def beyond(held: int, most: int) -> str:
+    """What is said of a process that holds more than its bound."""
+    return (
+        f"holds {held >> 20} MiB of memory between jobs, more than {most >> 20} MiB "
+        f"(twice what it held after the import, and {ROOM_BYTES >> 20} MiB)"
+    )
+
+
+def replaced(left: str) -> str:
+    """The sentence about a process that is replaced, by what was left in it; empty where it has ended."""
+    advice = LOAD_FIRST if left.startswith(("holds ", "left open ")) else ""
+    return f"the function {left or 'has ended its process'}: it is replaced{advice}"
 
 
 def _environment() -> dict[bytes, bytes]:
@@ -230,7 +247,7 @@ class Before:
         if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10 <= self.most_bytes:
             return ""
         held = resident_bytes()
-        return f"holds {held >> 20} MiB of memory" if held > self.most_bytes else ""
+        return beyond(held, self.most_bytes) if held > self.most_bytes else ""
 
 
 def _runs(task: str) -> bool:

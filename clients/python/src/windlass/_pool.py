@@ -16,7 +16,7 @@ from typing import Any, Callable, NamedTuple
 from windlass._code_changes import changed, forget_compiled
 from windlass._context import Progress
 from windlass._ends import BadInput
-from windlass._leftovers import resident_bytes
+from windlass._leftovers import replaced, resident_bytes
 from windlass._process import Failed, Forked, Process, Raised, Target, end
 from windlass._signature import Callee
 
@@ -262,7 +262,7 @@ class Pool:
             pass  # Whoever has not answered by now is killed.
         left = [process for process in asked if process.left != ""]
         for process in left:
-            print(f"the function {process.left or 'has ended its process'}: it is replaced", file=sys.stderr)
+            print(replaced(process.left or ""), file=sys.stderr)
         for process in working:
             process.is_of_job = False
         self.end(stopped, GRACE_SECONDS)

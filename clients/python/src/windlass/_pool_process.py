@@ -38,7 +38,7 @@ from typing import IO, Any, Callable, NoReturn
 
 from windlass import _context
 from windlass._arguments import Arguments
-from windlass._code_changes import Imported
+from windlass._code_changes import Imported, distrust_young_bytecode
 from windlass._each_or_all import hint
 from windlass._ends import FAILED, BadInput, Unwritten
 from windlass._failure import Refused, explained, line_of, line_of_refusal, message_of
@@ -279,6 +279,7 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
         return FAILED
 
     sys.breakpointhook = no_debugger
+    distrust_young_bytecode()
     imported = Imported()
     try:
         with OneProcess():

@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Callable
 
+from windlass import errors
 from windlass._arguments import FILE_TYPES, type_names
 from windlass._batches import batches, keeps_going
 from windlass._codecs import encode
@@ -36,6 +37,17 @@ class Work:
 def of_whole(item: Any) -> Work:
     """An item that is the whole input of a job."""
     return Work(item, False)
+
+
+def result_of(value: Any, work: Work, function: str) -> Any:
+    """What the future of this work has, by the result of its job."""
+    if not work.has_items:
+        return value
+    results = value.get("results") if isinstance(value, dict) else None
+    # Of the work: a large input is not in the job.
+    if not isinstance(results, list) or len(results) != len((work.input or {})["items"]):
+        raise errors.WindlassError(f"the result of {function!r} has no list `results`, one for each item")
+    return results[0] if work.is_single else results
 
 
 def works_of(

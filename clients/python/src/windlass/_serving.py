@@ -13,7 +13,7 @@ from typing import Any
 
 from windlass._ends import FUNCTION_ERROR, BadInput, Stop, Unwritten, is_killed_with_us
 from windlass._job import Manner, exit_status, run, say_bad_input, say_failed
-from windlass._leftovers import JOB_VARIABLES, memory_bound, resident_bytes
+from windlass._leftovers import JOB_VARIABLES, beyond, memory_bound, resident_bytes
 from windlass._output import write_file
 from windlass._pool import Interrupted, Pool
 from windlass._process import Failed, Raised
@@ -136,7 +136,7 @@ class Serving:
         answer["processes"] = [process.pid for process in self.pool.processes]
         held = resident_bytes()
         if held > self.most_bytes:
-            self.replace = f"its parent of processes holds {held >> 20} MiB of memory"
+            self.replace = f"its parent of processes {beyond(held, self.most_bytes)}"
         if self.replace:
             answer["replace"] = self.replace
         return answer

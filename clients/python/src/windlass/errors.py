@@ -15,6 +15,9 @@ from windlass._json import NoJson as NoJson
 from windlass._model import Model
 from windlass.models import Job, Problem
 
+# The longest line of what an exception says in a summary.
+LINE_CHARACTERS = 500
+
 
 class Unreachable(WindlassError, ConnectionError):
     """The server did not answer, however often it was asked. Whether it did what was asked is not known."""
@@ -190,6 +193,21 @@ class JobEnded(WindlassError):
         return type(self), (self.job,)
 
 
+def _line(text: str) -> str:
+    """The first line that says something, of a bounded length."""
+    line = text.strip().splitlines()[0]
+    return line if len(line) <= LINE_CHARACTERS else f"{line[:LINE_CHARACTERS]} [...]"
+
+
+def raised_of(message: str) -> str:
+    """The class of the exception at the end of the last traceback in a text, and what it says; empty for none."""
+    _, found, trace = message.rpartition("Traceback (most recent call last):\n")
+    line = next((line for line in trace.splitlines() if found and line.strip() and not line[0].isspace()), "")
+    kind, _, said = line.partition(":")
+    kind = kind.rpartition(".")[2]
+    return f"{kind}: {_line(said)}" if said.strip() else kind
+
+
 class JobFailed(JobEnded):
     """A job has failed. `reason`, such as `Crashed`, is for programs; the message has the end of its stderr."""
 
@@ -206,12 +224,16 @@ class JobFailed(JobEnded):
 
     @property
     def summary(self) -> str:
-        """The job and one word; and why the function has refused its input, where it says so."""
+        """The job and one word; and why the function has refused its input, or the exception that it has raised."""
         failure = self.job.status.failure
+        message, said = failure.message if failure else "", self.reason
         # The last line that says so is ours: the function may have printed others.
-        _, _, refusal = (failure.message if failure else "").rpartition("bad input: ")
-        why = f": {refusal.splitlines()[0]}" if refusal and self.reason == "BadInput" else ""
-        return f"job {self.job.metadata.name}: {self.reason}{why}"
+        _, _, refusal = message.rpartition("bad input: ")
+        if refusal and self.reason == "BadInput":
+            said = f"{self.reason}: {refusal.splitlines()[0]}"
+        elif self.reason == "FunctionError":
+            said = raised_of(message) or said
+        return f"job {self.job.metadata.name}: {said}"
 
     @property
     def exit_code(self) -> int | None:
@@ -264,10 +286,10 @@ class ItemsFailed(JobFailed):
 
     @property
     def summary(self) -> str:
-        """The job, the first item that failed and one word; and why the function has refused it, where it has."""
+        """The job, the first item that failed, the class of its exception, and what that says in its first line."""
         first = self.errors[0]
-        why = f": {first.message.splitlines()[0]}" if self.reason == "BadInput" and first.message else ""
-        return f"job {self.job.metadata.name}: item {first.item}: {self.reason}{why}"
+        why = f": {_line(first.message)}" if first.message.strip() else ""
+        return f"job {self.job.metadata.name}: item {first.item}: {first.type}{why}"
 
     def numbered_from(self, first: int) -> ItemsFailed:
         """The same, where the job's first item has this number among those of a map."""

@@ -41,11 +41,12 @@ from windlass import _protocol as protocol
 from windlass import errors
 from windlass._batches import keeps_going, maps_items
 from windlass._computed import results_before
+from windlass._discovery import NoToken
 from windlass._executor_thread import client_of, end, run
 from windlass._future import FORKED
 from windlass._future import JobFuture as JobFuture
-from windlass._leaving import executors
-from windlass._registered import Registered, Work, of_whole, works_of
+from windlass._leaving import executors, logger
+from windlass._registered import Registered, Work, of_whole, result_of, works_of
 from windlass.async_client import AsyncClient
 from windlass.models import Function, Job
 
@@ -67,8 +68,9 @@ class Executor(concurrent.futures.Executor):
     """Runs items as jobs of one function.
 
     `client` makes the `AsyncClient` by which the server is asked (the thread of the executor has a loop of its own);
-    without it that is one with all defaults. `items` says whether the function's input is a list of items; without it
-    the server is asked how the function is declared. Options, such as `parallelism`, are those of each job.
+    without it that is one with all defaults but these `patience_seconds`. `items` says whether the input is a list of
+    items; without it the server is asked, or where it cannot be reached, asked at the first use. Options, such as
+    `parallelism`, are those of each job.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Executor(concurrent.futures.Executor):
         *,
         client: Callable[[], AsyncClient] | None = None,
         items: bool | None = None,
+        patience_seconds: float | None = None,
         **options: Unpack[protocol.Options],
     ) -> None:
         if not isinstance(function, str):
@@ -87,7 +90,7 @@ class Executor(concurrent.futures.Executor):
         options.setdefault("retries", 0)
         protocol.spec_of(function, {}, **options)  # wrong arguments are told here, and not by each future
         self._function, self._options = function, options
-        self._client = client_of(client)
+        self._client = client_of(client, patience_seconds)
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._is_shut = False
@@ -114,15 +117,24 @@ class Executor(concurrent.futures.Executor):
         weakref.finalize(self, end, self._loop, self._over).atexit = False
         self._keeps_going = False
         self._declared: Function | None = None
+        self._items = items
         if items is None:
             try:
-                found = self._function_there()
-                items, self._keeps_going = maps_items(found), keeps_going(found)
-            except BaseException:
-                self.shutdown()
-                raise
-        self._items = items
+                self._has_items()
+            except BaseException as error:
+                # A web service may start before its server: the first use asks again, and raises.
+                if not isinstance(error, NoToken) and not getattr(error, "is_first_contact", False):
+                    self.shutdown()
+                    raise
+                logger.warning("the function %s is asked for at its first use: %s", function, error)
         executors.add(self)
+
+    def _has_items(self) -> bool:
+        """Whether the function's input is a list of items."""
+        if self._items is None:
+            found = self._function_there()
+            self._items, self._keeps_going = maps_items(found), keeps_going(found)
+        return self._items
 
     def _function_there(self) -> Function:
         """The function as the server has it."""
@@ -143,8 +155,8 @@ class Executor(concurrent.futures.Executor):
             return self._start(call.with_arguments(item[1:], named).work())
         if len(item) != 1 or named:
             raise TypeError(f"the function is {self._function!r} and takes one item: write submit(item)")
-        given: Any = {"items": [item[0]]} if self._items else item[0]
-        return self._start(Work(given, self._items))
+        has_items = self._has_items()
+        return self._start(Work({"items": [item[0]]} if has_items else item[0], has_items))
 
     def map(  # type: ignore[override]
         self, *items: Iterable[Any], timeout: float | None = None, chunksize: int | None = None, **misplaced: Any
@@ -168,7 +180,8 @@ class Executor(concurrent.futures.Executor):
             works = Registered(self._function_there()).works(called, items, chunksize)
         else:
             each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
-            works = works_of(each, chunksize, self._keeps_going) if self._items else map(of_whole, each)
+            has_items = self._has_items()
+            works = works_of(each, chunksize, self._keeps_going) if has_items else map(of_whole, each)
         return self._results([self._start(work) for work in works], until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:
@@ -315,7 +328,7 @@ class Executor(concurrent.futures.Executor):
                     value = await self._client.value(future._job)
                 except errors.ItemsFailed as error:
                     raise error.numbered_from(future._work.first) from None
-                future.set_result(self._result_of(value, future))
+                future.set_result(result_of(value, future._work, self._function))
         except errors.JobCancelled:
             # By somebody else.
             concurrent.futures.Future.cancel(future)
@@ -368,16 +381,6 @@ class Executor(concurrent.futures.Executor):
                     future._job = replace(told, spec=future._job.spec)
                     if not protocol.is_finished(told):
                         await asyncio.sleep(QUESTION_SECONDS)
-
-    def _result_of(self, value: Any, future: JobFuture) -> Any:
-        job, work = future._job, future._work
-        if not work.has_items or job is None:
-            return value
-        results = value.get("results") if isinstance(value, dict) else None
-        # Of the work: a large input is not in the job.
-        if not isinstance(results, list) or len(results) != len((work.input or {})["items"]):
-            raise errors.WindlassError(f"the result of {self._function!r} has no list `results`, one for each item")
-        return results[0] if work.is_single else results
 
     async def _cancel(self, future: JobFuture) -> None:
         if future._job is None or protocol.is_finished(future._job):

@@ -21,6 +21,14 @@ pub(super) fn idle_bound(ready_bytes: u64, kept: usize) -> u64 {
     each.saturating_mul(kept.max(1) as u64)
 }
 
+/// What is said of a function that holds more.
+pub(super) fn too_much(bytes: u64, most: u64) -> String {
+    format!(
+        "it holds {bytes} bytes of memory between jobs, more than {most} (twice what it held when it was ready, and \
+         {IDLE_ROOM_BYTES}, for each process); have it load what jobs share before it is ready"
+    )
+}
+
 /// Removes what is in the working directory. The progress file is emptied instead, and used again.
 pub(super) fn clear(work: &Path) -> io::Result<()> {
     remove_contents(work, Some(super::PROGRESS_FILE))

@@ -312,7 +312,7 @@ impl ServingFunction {
         let bytes = self.seen.memory.resident;
         let most = inspect::idle_bound(self.ready_bytes, processes.len().saturating_sub(1));
         if bytes > most {
-            return Err(format!("it holds {bytes} bytes of memory between jobs, more than {most}"));
+            return Err(inspect::too_much(bytes, most));
         }
         Ok(bytes)
     }

@@ -23,6 +23,7 @@ use crate::flags::bad_usage::BadUsage;
 use crate::output::log;
 use crate::process;
 use crate::server::authorities;
+use crate::server::listen::listen;
 use crate::server::memory;
 
 /// Turn the ComputeJobs of a cluster into batch Jobs.
@@ -170,9 +171,7 @@ pub(crate) async fn controller(args: ControllerArgs) -> anyhow::Result<ExitCode>
         controller(ready).await?;
         return Ok(ExitCode::SUCCESS);
     };
-    let listener = windlass_gateway::listen(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}"))?;
+    let listener = listen(address).await?;
     info!(address = %listener.local_addr()?, "answers probes and whoever may read metrics");
     let access = Arc::new(ClusterAccess::new(client.clone()));
     let operations = OperationsServer::new(registry, access, ready.subscribe());

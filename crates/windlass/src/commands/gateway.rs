@@ -31,6 +31,7 @@ use crate::output::log;
 use crate::process;
 use crate::server::authorities;
 use crate::server::descriptors;
+use crate::server::listen::listen;
 use crate::server::memory;
 
 /// Descriptors of the runtime, of calls to the API server, of probes, and of one watch for each job that is followed.
@@ -186,10 +187,6 @@ fn traced(reports: ClusterReports) -> anyhow::Result<Arc<dyn Reports>> {
         Some(traces) => Arc::new(TracedReports::new(reports, traces)),
         None => reports,
     })
-}
-
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    windlass_gateway::listen(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
 /// Answers until the process is asked to stop. Then probes are answered no more: it is not ready.

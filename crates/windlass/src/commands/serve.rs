@@ -28,6 +28,7 @@ use crate::server::address_file::AddressFile;
 use crate::server::descriptors;
 use crate::server::engine_config;
 use crate::server::hosts;
+use crate::server::listen::listen;
 use crate::server::memory;
 use crate::server::service_manager::ServiceManager;
 
@@ -110,9 +111,7 @@ pub(crate) async fn serve(args: Serve) -> anyhow::Result<ExitCode> {
     let function_user = config.worker.run_as.as_ref().map(|run_as| run_as.user);
     let (is_open, attempt_disk_bytes) =
         (!hides_data && function_user.is_none(), config.bounds.attempt_disk_bytes);
-    let listener = windlass_gateway::listen(args.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", args.listen))?;
+    let listener = listen(args.listen).await?;
     let address = listener.local_addr()?;
     // It makes the directory and holds it for this server alone.
     let engine = Engine::start(config)?;

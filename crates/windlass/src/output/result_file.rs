@@ -46,7 +46,12 @@ impl ResultFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let whole = NamedTempFile::new_in(directory).map_err(|error| refused(&error.kind()))?;
+        let whole = NamedTempFile::new_in(directory).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                refused(&format!("there is no directory {}", directory.display()))
+            }
+            kind => refused(&format!("{kind}, for a file in {}", directory.display())),
+        })?;
         Ok(Self::File { whole, path, mode })
     }
 
@@ -117,6 +122,12 @@ mod tests {
         let torn = Box::pin(futures::stream::iter(torn));
         assert!(ResultFile::open(Some(&file)).unwrap().write(torn).await.is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "something is left");
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_named() {
+        let error = ResultFile::open(Some(Path::new("/nonexistent/x.jpg"))).err().unwrap();
+        assert_eq!(error.to_string(), "/nonexistent/x.jpg: there is no directory /nonexistent");
     }
 
     #[tokio::test]

@@ -10,5 +10,6 @@ pub(crate) mod first_process;
 pub(crate) mod hosts;
 mod keyring;
 pub(crate) mod keys;
+pub(crate) mod listen;
 pub(crate) mod memory;
 pub(crate) mod service_manager;

@@ -155,7 +155,10 @@ impl JobRequest {
                     return self.replay(state, token, job).await;
                 }
                 Ok(_) => {
-                    let why = "another request had this Idempotency-Key; take another key";
+                    let why = format!(
+                        "another request had this Idempotency-Key, and job {name:?} is of that; take another key, or \
+                         delete that job to use this one again"
+                    );
                     return Err(ApiError::new(ProblemKind::KeyReused, why));
                 }
                 Err(Error::NotFound { .. }) => {}
