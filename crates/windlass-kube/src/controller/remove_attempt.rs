@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PropagationPolicy};
 use windlass_core::report::is_settled;
-use windlass_core::status::{Failure, FailureReason};
+use windlass_core::status::Failure;
 use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
@@ -29,11 +29,10 @@ impl Actor<'_> {
         // are wanted, the pod is deleted first. The batch Job makes no other pod. A pod whose worker has reported its
         // end is not deleted by a write of its own.
         let failure = self.job.status.failure.as_ref();
-        let is_preempted = failure.is_some_and(|failure| {
-            failure.reason == FailureReason::Preempted && failure.attempt == attempt
-        });
-        let is_reported = !is_preempted
-            && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));
+        let makes_room =
+            failure.is_some_and(|failure| failure.is_told_early() && failure.attempt == attempt);
+        let is_reported =
+            !makes_room && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));
         let mut stopped = Ok(());
         let must_go =
             |pod: &ObservedPod| pod.is_to_be_deleted() && (!is_reported || pod.is_orphan());
