@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PropagationPolicy};
 use windlass_core::report::is_settled;
-use windlass_core::status::Failure;
+use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
@@ -28,11 +28,16 @@ impl Actor<'_> {
         // containers only a second later. So while somebody waits for the end, since the job was cancelled or its CPUs
         // are wanted, the pod is deleted first. The batch Job makes no other pod. A pod whose worker has reported its
         // end is not deleted by a write of its own.
+        let now = self.ctx.now();
         let failure = self.job.status.failure.as_ref();
-        let makes_room =
-            failure.is_some_and(|failure| failure.is_told_early() && failure.attempt == attempt);
-        let is_reported =
-            !makes_room && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));
+        let is_preempted = failure.is_some_and(|failure| {
+            failure.reason == FailureReason::Preempted && failure.attempt == attempt
+        });
+        // A pod without a node that is deleted stays for up to 20 s where its batch Job does.
+        let keeps_name = objects.last_node.is_some() && self.keeps_name(attempt, now);
+        let is_reported = !is_preempted
+            && !keeps_name
+            && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));
         let mut stopped = Ok(());
         let must_go =
             |pod: &ObservedPod| pod.is_to_be_deleted() && (!is_reported || pod.is_orphan());
@@ -43,11 +48,10 @@ impl Actor<'_> {
         }
         // A worker that ends leaves its log. A gateway believes it by the chain of controllers, which the batch Job is a
         // part of: so that stays until the container has ended.
-        let now = self.ctx.now();
         if !is_reported && objects.pods.values().any(|pod| pod.may_leave_log(now)) {
             return stopped;
         }
-        if objects.last_pod.is_some() && self.keeps_name(attempt, now) {
+        if keeps_name {
             return stopped;
         }
         let job_uid = &self.job.metadata.uid;
