@@ -45,6 +45,12 @@ pub(super) fn unknown(placeholder: &core_v1::Pod, now: Timestamp) -> End {
     End::Unreported { reason: FailureReason::Lost, message, at }
 }
 
+/// When a pod was deleted that has no node: it never gets one, although it may be there for 20 s more.
+fn deleted_without_node(pod: &core_v1::Pod) -> Option<Timestamp> {
+    let has_node = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    pod.metadata.deletion_timestamp.as_ref().filter(|_| !has_node).map(|time| time.0)
+}
+
 /// Reasons of a waiting container that only mean "not yet".
 const ORDINARY_WAITING: [&str; 2] = ["ContainerCreating", "PodInitializing"];
 
@@ -60,6 +66,10 @@ pub(super) fn pod_state(
     }
     if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
         return ended_without_container_status(pod, now);
+    }
+    if let Some(at) = deleted_without_node(pod) {
+        let message = "its pod was deleted before it had a node".into();
+        return AttemptState::Ended(End::Unreported { reason: FailureReason::Lost, message, at });
     }
     let container = container_state(status);
     if let Some(running) = container.and_then(|state| state.running.as_ref()) {

@@ -33,8 +33,7 @@ impl Actor<'_> {
         let is_preempted = failure.is_some_and(|failure| {
             failure.reason == FailureReason::Preempted && failure.attempt == attempt
         });
-        // A pod without a node that is deleted stays for up to 20 s where its batch Job does.
-        let keeps_name = objects.last_node.is_some() && self.keeps_name(attempt, now);
+        let keeps_name = objects.last_pod.is_some() && self.keeps_name(attempt, now);
         let is_reported = !is_preempted
             && !keeps_name
             && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));

@@ -255,8 +255,10 @@ impl State {
     }
 }
 
-/// Whether a pod runs or may run.
+/// Whether a pod runs or may run. One that is deleted gets no node any more.
 pub(crate) fn is_live(pod: &Value) -> bool {
+    let may_get_node = pod["metadata"]["deletionTimestamp"].is_null();
     pod["spec"]["schedulingGates"].is_null()
+        && (may_get_node || !pod["spec"]["nodeName"].is_null())
         && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }
