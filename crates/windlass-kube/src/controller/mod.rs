@@ -25,6 +25,7 @@ mod function_readiness;
 mod function_rights;
 pub(crate) mod guard;
 pub(crate) mod keep_standbys;
+mod kept_names;
 pub(crate) mod leadership;
 pub(crate) mod lease;
 mod limits;

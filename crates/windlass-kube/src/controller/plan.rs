@@ -10,6 +10,7 @@ use super::admitted::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
 use super::keep_standbys::hold_named_standbys;
+use super::kept_names::names_kept_for;
 use super::suspended_too_long::suspended_too_long;
 use super::unschedulable::unschedulable_timeout;
 use super::untold_ends::hold_untold_ends;
@@ -58,7 +59,8 @@ pub(crate) fn plan(
     let named = hold_named_standbys(&job.metadata.uid, ctx, &mut plan.actions);
     let logged = logs_to_come(job, &plan.actions, ctx, now);
     let suspended = suspended_too_long(job, &plan.actions, ctx, now);
-    let removal_after = [many, untold, named, logged, suspended].into_iter().flatten().min();
+    let kept = names_kept_for(job, &plan.actions, now);
+    let removal_after = [many, untold, named, logged, suspended, kept].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }
 }
 

@@ -1,21 +1,18 @@
 //! Ends an attempt: deletes its pod and its batch Job, be it cancelled, over or in the way.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
 use kube::api::{DeleteParams, PropagationPolicy};
 use windlass_core::report::is_settled;
-use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
 use super::delete::{deleted, only_of};
 use super::keep_standbys::may_go;
+use super::kept_names::{name_is_kept_for, preempted};
 use crate::attempt::objects::{ObservedBatchJob, ObservedPod};
 use crate::error::within_deadline;
-
-/// How long a request to create a batch Job may be on its way whose attempt has made room meanwhile.
-const NAME_IS_KEPT: SignedDuration = SignedDuration::from_secs(5);
 
 impl Actor<'_> {
     /// Deletes what is left of an attempt.
@@ -29,13 +26,9 @@ impl Actor<'_> {
         // are wanted, the pod is deleted first. The batch Job makes no other pod. A pod whose worker has reported its
         // end is not deleted by a write of its own.
         let now = self.ctx.now();
-        let failure = self.job.status.failure.as_ref();
-        let is_preempted = failure.is_some_and(|failure| {
-            failure.reason == FailureReason::Preempted && failure.attempt == attempt
-        });
+        let is_preempted = preempted(self.job, attempt).is_some();
         let keeps_name = objects.last_pod.is_some() && self.keeps_name(attempt, now);
         let is_reported = !is_preempted
-            && !keeps_name
             && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));
         let mut stopped = Ok(());
         let must_go =
@@ -69,18 +62,10 @@ impl Actor<'_> {
         stopped
     }
 
-    /// Whether the batch Job of an attempt that makes room keeps its name. A controller that has read the job before may be
-    /// about to create it, and would start the attempt once more.
+    /// Whether the batch Job of an attempt that has ended for another job keeps its name. A controller that has read the job
+    /// before may be about to create it, and would start the attempt once more.
     pub(super) fn keeps_name(&self, attempt: AttemptNumber, now: Timestamp) -> bool {
-        let job = self.job;
-        let is_told = |failure: &Failure| {
-            failure.attempt == attempt
-                && failure.is_told_early()
-                && now.duration_since(failure.time) < NAME_IS_KEPT
-        };
-        !job.spec.cancel
-            && !job.status.is_finished()
-            && job.status.failure.as_ref().is_some_and(is_told)
+        name_is_kept_for(self.job, attempt, now).is_some()
     }
 
     /// Whether a batch Job has the name of another job's attempt, which may still be needed.
