@@ -94,20 +94,7 @@ fn a_job_whose_pod_is_refused_is_cancelled_at_once() {
     refuse_pods(&namespace);
     is_told_at_once(&namespace, "echo", ("QuotaExceeded", "exceeded quota: none"));
     let cancelled = Instant::now();
-    kubectl(
-        &[
-            "patch",
-            "cjob",
-            "waits",
-            "-n",
-            &namespace.0,
-            "--type=merge",
-            "-p",
-            r#"{"spec":{"cancel":true}}"#,
-        ],
-        "",
-    )
-    .unwrap();
+    namespace.cancel("waits");
     eventually("it is cancelled", MANY_SECONDS, || {
         (namespace.job("waits")["status"]["phase"] == "Cancelled").then_some(())
     });

@@ -15,9 +15,9 @@
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::ObjectMeta;
-use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tracing::{debug, warn};
 use windlass_core::Error;
@@ -26,9 +26,8 @@ use windlass_metrics::Totals;
 use super::context::Context;
 use super::list_live::{list_namespaces, list_objects};
 use super::on_watch::{
-    batch_job_found, cluster_queue_changed, namespace_changed, pod_changed, queue_changed,
+    batch_job_found, cluster_queue_changed, namespace_changed, pod_found, queue_changed,
 };
-use crate::cache::watch::Change;
 use crate::crd::{ClusterComputeQueue, ComputeQueue, QueueStatus};
 use crate::error::call;
 use crate::labels::LABEL_QUEUE;
@@ -228,10 +227,7 @@ async fn count_attempts(ctx: &Context, key: &LedgerKey) -> Result<(), Error> {
         LedgerKey::ClusterQueue(_) => list_objects(ctx, None, LABEL_QUEUE).await?,
     };
     found.batch_jobs.into_iter().for_each(|batch_job| batch_job_found(ctx, batch_job));
-    for pod in found.pods.into_iter().filter(|object| ctx.attempts.is_unknown(object)) {
-        pod.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));
-        pod_changed(ctx, &Change::Applied(pod));
-    }
+    found.pods.into_iter().for_each(|pod| pod_found(ctx, pod));
     Ok(())
 }
 

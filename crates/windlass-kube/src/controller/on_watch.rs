@@ -246,6 +246,14 @@ pub(crate) fn batch_job_found(ctx: &Context, batch_job: batch::Job) {
     }
 }
 
+/// A list beside the watches has found this pod.
+pub(crate) fn pod_found(ctx: &Context, pod: core_v1::Pod) {
+    if ctx.attempts.is_unknown(&pod) {
+        pod.uid().into_iter().for_each(|uid| ctx.attempts.mark_unconfirmed(uid));
+        pod_changed(ctx, &Change::Applied(pod));
+    }
+}
+
 /// A pod has changed. The job that is to be reconciled.
 pub(crate) fn pod_changed(
     ctx: &Context,

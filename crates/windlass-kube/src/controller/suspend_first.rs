@@ -11,10 +11,9 @@ use windlass_core::{AttemptNumber, Error};
 
 use super::apply::Actor;
 use super::list_live::list_pods_of;
-use super::on_watch::{attempt_changed, pod_changed};
+use super::on_watch::{attempt_changed, pod_found};
 use super::suspended_too_long::left;
 use crate::attempt::objects::{AttemptObjects, ObservedBatchJob};
-use crate::cache::watch::Change;
 use crate::error::{from_kube, is_status, within_deadline};
 
 impl Actor<'_> {
@@ -52,9 +51,7 @@ impl Actor<'_> {
             changed.into_iter().for_each(|changed| drop(attempt_changed(self.ctx, &changed)));
             return Ok(!self.keeps_name(attempt, now));
         }
-        for pod in pods {
-            pod_changed(self.ctx, &Change::Applied(pod));
-        }
+        pods.into_iter().for_each(|pod| pod_found(self.ctx, pod));
         Ok(false)
     }
 

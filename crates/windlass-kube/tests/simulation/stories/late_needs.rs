@@ -132,11 +132,16 @@ fn an_error_at_one_batch_job_of_a_job_holds_up_no_other() {
 /// Each creation there takes longer than the reconciles would have room for.
 #[test]
 fn a_webhook_that_hangs_is_told_and_holds_up_no_other_namespace() {
+    hangs_for("jobs", false);
+}
+
+/// A webhook hangs that is asked about these objects, which a controller makes that manages its batch Jobs, or not.
+fn hangs_for(plural: &'static str, manages: bool) {
     block_on(async {
         let (server, cluster) = with_function(150);
-        server.lock().hung = Some(("jobs", "hung", Duration::from_secs(5)));
+        server.lock().hung = Some((plural, "hung", Duration::from_secs(5)));
         create_jobs_elsewhere(&server, "hung", 200);
-        let controller = start(&server, 0, false);
+        let controller = start(&server, 0, manages);
         for (index, after) in [1, 5, 7].into_iter().enumerate() {
             tokio::time::sleep(Duration::from_secs(after)).await;
             create_job(&server, index, 0);
@@ -157,20 +162,7 @@ fn told_of_webhook(server: &Server) -> usize {
 /// One that is asked about pods, where this controller makes them.
 #[test]
 fn a_webhook_that_hangs_for_pods_is_told_and_holds_up_no_other_namespace() {
-    block_on(async {
-        let (server, cluster) = with_function(150);
-        server.lock().hung = Some(("pods", "hung", Duration::from_secs(5)));
-        create_jobs_elsewhere(&server, "hung", 200);
-        let controller = start(&server, 0, true);
-        for (index, after) in [1, 5, 7].into_iter().enumerate() {
-            tokio::time::sleep(Duration::from_secs(after)).await;
-            create_job(&server, index, 0);
-            wait_for(&server, &format!("j{index}"), TOLD_WITHIN, has_succeeded).await;
-        }
-        assert_eq!(told_of_webhook(&server), 200, "each job says what it waits for");
-        controller.abort();
-        cluster.abort();
-    });
+    hangs_for("pods", true);
 }
 
 /// More batch Jobs without a pod than may be tried at a time, of which a new controller remembers nothing.
