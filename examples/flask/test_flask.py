@@ -277,7 +277,7 @@ def test_the_waiting_form_answers_failures_with_words(waiting):
     large = [{"seed": 1, "rounds": 1, "text": "x" * 150_000}]
     assert waiting.ask("POST", "/estimate", {"data": large})[0] == 200
     status, _, told = waiting.ask("POST", "/estimate", {"data": [{"seed": 1}]})
-    assert status == 502 and told["error"].endswith(": FunctionError")
+    assert status == 502 and told["error"].endswith(": item 0: KeyError: 'rounds'"), told
 
 
 def until_ended(service, place):
@@ -344,7 +344,7 @@ def test_each_failure_is_an_answer_in_json_with_a_status_that_fits(after):
         refused(422, "POST", "/estimates", {"data": [value]})
     place = after.ask("POST", "/estimates", {"data": [{"seed": 1}]})[1]["Location"]
     status, told = until_ended(after, place)[0]
-    assert status == 502 and told["error"].endswith(": FunctionError")
+    assert status == 502 and told["error"].endswith(": item 0: KeyError: 'rounds'"), told
     after.windlass.kill()
     after.windlass.wait()
     after.processes.remove(after.windlass)
