@@ -78,6 +78,16 @@ pub enum Action {
     Expire,
 }
 
+impl Action {
+    /// The attempt that it removes.
+    pub fn removed(&self) -> Option<AttemptNumber> {
+        match self {
+            Self::Remove { attempt } => Some(*attempt),
+            Self::Start { .. } | Self::Expire => None,
+        }
+    }
+}
+
 /// Decides for a valid job.
 pub fn plan(job: &Job, limits: &JobLimits, observed: &Observed, now: Timestamp) -> Plan {
     let (actions, transition, requeue_after) = decide(job, limits, observed, now);

@@ -10,6 +10,7 @@ pub(crate) mod build_batch_job;
 pub(crate) mod build_standby;
 mod complete_pod;
 mod inputs;
+mod late_pod;
 pub(crate) mod managed;
 pub(crate) mod managed_pod;
 pub(crate) mod managed_step;

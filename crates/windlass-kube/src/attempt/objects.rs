@@ -10,6 +10,7 @@ use kube::ResourceExt as _;
 use windlass_core::Cpus;
 use windlass_core::plan::AttemptState;
 
+use super::late_pod::{is_told_to_suspend, was_never_resumed};
 use super::managed::{self, ManagedJob};
 use super::managed_pod::is_placeholder;
 use super::owner::{PodOwner, is_standby, own_batch_job, own_pod};
@@ -59,9 +60,9 @@ pub(crate) struct ObservedBatchJob {
     pub(super) finished: bool,
     pub(super) stopping: bool,
     pub(super) suspended: bool,
-    /// Whether its own `suspend` says so.
+    /// Whether it is suspended because it is to be deleted.
     pub(crate) is_told_to_suspend: bool,
-    /// Whether its controller says so, too: that makes no pod from then on until it is resumed.
+    /// Whether its controller says so, too, and surely about that: it makes no pod from then on.
     pub(crate) has_suspended: bool,
     /// Whether it is a standby: that has had its pod before it was of this attempt.
     pub(super) is_standby: bool,
@@ -122,23 +123,11 @@ impl AttemptObjects {
         }
         self.is_podless &=
             batch_job.has_suspended && known.is_some_and(|known| known.uid == batch_job.uid);
+        if self.batch_job_uid.as_ref() != Some(&batch_job.uid) {
+            self.removal_asked = None;
+        }
         self.batch_job_uid = Some(batch_job.uid.clone());
         self.batch_job = Some(batch_job);
-    }
-
-    /// Whether the Job controller may make a pod of its batch Job that nobody here has seen, also when that is deleted: its
-    /// cache may be old. A pod that this controller makes is no such pod.
-    pub(crate) fn may_get_late_pod(&self) -> bool {
-        let may_get = |batch_job: &ObservedBatchJob| {
-            batch_job.is_open()
-                && !batch_job.stopping
-                && !batch_job.is_managed()
-                && !batch_job.is_standby
-        };
-        !self.is_podless
-            && self.pods.is_empty()
-            && self.last_pod.is_none()
-            && self.batch_job.as_ref().is_some_and(may_get)
     }
 
     /// Whether processes of the attempt may run, or may be started without our doing.
@@ -327,7 +316,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
             && c.reason.as_deref() == Some("DeadlineExceeded")
     });
     let suspended = conditions.iter().find(|c| c.type_ == "Suspended" && c.status == "True");
-    let is_told_to_suspend = object.spec.as_ref().is_some_and(|spec| spec.suspend == Some(true));
+    let is_told_to_suspend = is_told_to_suspend(object);
     let batch_job = ObservedBatchJob {
         uid: object.uid().unwrap_or_default(),
         version: version_of(&object.metadata),
@@ -346,7 +335,7 @@ pub(crate) fn read_batch_job(object: &batch::Job) -> Option<(AttemptLabels, Obse
         stopping: object.metadata.deletion_timestamp.is_some(),
         resumed: false,
         is_told_to_suspend,
-        has_suspended: is_told_to_suspend && suspended.is_some(),
+        has_suspended: is_told_to_suspend && suspended.is_some() && was_never_resumed(object),
         is_standby: is_standby(&object.metadata),
         suspended_since: suspended.and_then(|c| c.last_transition_time.as_ref()).map(|time| time.0),
         // One that this controller manages stays suspended until its pod is there again.

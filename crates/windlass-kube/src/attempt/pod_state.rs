@@ -45,10 +45,11 @@ pub(super) fn unknown(placeholder: &core_v1::Pod, now: Timestamp) -> End {
     End::Unreported { reason: FailureReason::Lost, message, at }
 }
 
-/// When a pod was deleted that has no node: it never gets one, although it may be there for 20 s more.
-fn deleted_without_node(pod: &core_v1::Pod) -> Option<Timestamp> {
+/// When a pod was deleted that has no node: it never gets one. It may be there for 20 s more, since the Job controller's
+/// finalizer holds it until the garbage collector of pods has marked it as failed.
+fn deleted_without_node(pod: &core_v1::Pod, now: Timestamp) -> Option<Timestamp> {
     let has_node = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-    pod.metadata.deletion_timestamp.as_ref().filter(|_| !has_node).map(|time| time.0)
+    pod.metadata.deletion_timestamp.as_ref().filter(|_| !has_node).map(|time| time.0.min(now))
 }
 
 /// Reasons of a waiting container that only mean "not yet".
@@ -67,7 +68,7 @@ pub(super) fn pod_state(
     if matches!(status.phase.as_deref(), Some("Failed" | "Succeeded")) {
         return ended_without_container_status(pod, now);
     }
-    if let Some(at) = deleted_without_node(pod) {
+    if let Some(at) = deleted_without_node(pod, now) {
         let message = "its pod was deleted before it had a node".into();
         return AttemptState::Ended(End::Unreported { reason: FailureReason::Lost, message, at });
     }

@@ -20,6 +20,7 @@ use super::observe::attempts;
 use crate::test_times::at;
 
 mod ends;
+mod late_pods;
 mod managed;
 mod pods;
 mod standbys;

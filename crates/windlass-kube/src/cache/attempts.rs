@@ -197,7 +197,8 @@ impl AttemptCache {
         let mut state = self.lock();
         let labels = state.owners.get(batch_job_uid)?.clone();
         let objects = state.jobs.get_mut(job_uid)?.get_mut(&number)?;
-        objects.is_podless = objects.batch_job.as_ref()?.uid() == batch_job_uid;
+        let batch_job = objects.batch_job.as_ref()?;
+        objects.is_podless = batch_job.uid() == batch_job_uid && batch_job.has_suspended;
         Some(ChangedAttempt { labels, is_live: objects.is_live() })
     }
 

@@ -33,9 +33,9 @@ pub(super) async fn fetch_attempts(
     }
     // A watch of pods that is behind, or down, has not shown the pod of an attempt whose batch Job or status is known.
     // One whose pod has a node by now does not give its CPUs back.
-    // Of one that is suspended since it is to go, all is known.
+    // One that may get another pod still counts as alive, until its removal has seen to that.
     let is_settled_pause =
-        |attempt: &Attempt| is_settled_pause(job, attempt) && !is_going(job, attempt, ctx);
+        |attempt: &Attempt| is_settled_pause(job, attempt) && !may_get_late_pod(job, attempt, ctx);
     let may_lack = |attempt| {
         lacks_its_pod(job, attempt)
             || is_settled_pause(attempt)
@@ -100,10 +100,10 @@ fn lacks_its_pod(job: &Job, attempt: &Attempt) -> bool {
         }
 }
 
-/// Whether this attempt's batch Job is to be deleted, and its pod was never seen.
-fn is_going(job: &Job, attempt: &Attempt, ctx: &Context) -> bool {
+/// Whether this attempt may get a pod that was not seen yet.
+fn may_get_late_pod(job: &Job, attempt: &Attempt, ctx: &Context) -> bool {
     let objects = ctx.attempts.objects(&job.metadata.uid, attempt.number);
-    objects.is_some_and(|objects| objects.removal_asked.is_some() && objects.may_get_late_pod())
+    objects.is_some_and(|objects| objects.may_get_late_pod())
 }
 
 /// Whether the status tells the failure of this attempt, and its batch Job is suspended.

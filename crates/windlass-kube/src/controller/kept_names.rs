@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use windlass_core::plan::Action;
 use windlass_core::status::{Failure, FailureReason};
 use windlass_core::{AttemptNumber, Job};
 
-/// How long a request to create a batch Job may be on its way whose attempt has ended for another job meanwhile.
+/// An attempt has ended for another job. A request to create its batch Job that was sent before may still arrive for so long.
 const KEPT: Duration = Duration::from_secs(5);
 
 /// The failure of an attempt that has ended for another job.
@@ -25,15 +24,39 @@ pub(super) fn name_is_kept_for(
 ) -> Option<Duration> {
     let failure =
         preempted(job, attempt).filter(|_| !job.spec.cancel && !job.status.is_finished())?;
-    let since = Duration::try_from(now.duration_since(failure.time)).unwrap_or_default();
+    // Another controller has told it, by its own clock.
+    let since = now.duration_since(failure.time).unsigned_abs();
     KEPT.checked_sub(since).filter(|left| !left.is_zero())
 }
 
-/// When to reconcile again although no watch may tell anything: the node of a pod that is deleted may never say its end.
-pub(super) fn names_kept_for(job: &Job, actions: &[Action], now: Timestamp) -> Option<Duration> {
-    let kept = actions.iter().filter_map(|action| match action {
-        Action::Remove { attempt } => name_is_kept_for(job, *attempt, now),
-        Action::Start { .. } | Action::Expire => None,
-    });
-    kept.min()
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use windlass_core::{JobSpec, Metadata};
+
+    use super::*;
+    use crate::test_times::at;
+
+    fn ended(reason: &str, phase: &str) -> Job {
+        let mut job = Job::new(Metadata::default(), JobSpec::default());
+        let failure = json!({ "reason": reason, "message": "", "attempt": 2, "time": at(10) });
+        job.status = serde_json::from_value(json!({ "phase": phase, "failure": failure })).unwrap();
+        job
+    }
+
+    #[test]
+    fn the_name_of_an_attempt_that_has_made_room_is_kept_for_five_seconds() {
+        let left = |job: &Job, attempt: AttemptNumber, seconds: i64| {
+            name_is_kept_for(job, attempt, at(seconds)).map(|left| left.as_secs())
+        };
+        let job = ended("Preempted", "Queued");
+        assert_eq!([10, 14, 15].map(|now| left(&job, 2, now)), [Some(5), Some(1), None]);
+        assert_eq!(left(&job, 2, -60), None, "by a clock that is a minute behind");
+        assert_eq!((left(&job, 1, 10), left(&job, 3, 10)), (None, None), "other attempts");
+        assert_eq!(left(&ended("Crashed", "Queued"), 2, 10), None);
+        assert_eq!(left(&ended("Preempted", "Failed"), 2, 10), None, "its job is over");
+        let mut cancelled = ended("Preempted", "Queued");
+        cancelled.spec.cancel = true;
+        assert_eq!(left(&cancelled, 2, 10), None);
+    }
 }

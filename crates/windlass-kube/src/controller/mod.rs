@@ -49,7 +49,7 @@ pub(crate) mod settings;
 mod silent_node;
 mod slow_starts;
 mod start_rate;
-pub(crate) mod suspend_first;
+mod suspend_first;
 mod suspended_too_long;
 mod unfinished_jobs;
 pub(crate) mod unreadable_events;

@@ -10,8 +10,8 @@ use super::admitted::Admitted;
 use super::context::Context;
 use super::fetch::Fetched;
 use super::keep_standbys::hold_named_standbys;
-use super::kept_names::names_kept_for;
-use super::suspended_too_long::suspended_too_long;
+use super::kept_names::name_is_kept_for;
+use super::suspended_too_long::word_to_come;
 use super::unschedulable::unschedulable_timeout;
 use super::untold_ends::hold_untold_ends;
 use crate::attempt::objects::AttemptObjects;
@@ -57,22 +57,32 @@ pub(crate) fn plan(
     let many = ctx.start_rate.postpone_removals(job, &observed, &mut plan.actions, now);
     let untold = hold_untold_ends(job, &mut plan.actions, ctx, now);
     let named = hold_named_standbys(&job.metadata.uid, ctx, &mut plan.actions);
-    let logged = logs_to_come(job, &plan.actions, ctx, now);
-    let suspended = suspended_too_long(job, &plan.actions, ctx, now);
-    let kept = names_kept_for(job, &plan.actions, now);
-    let removal_after = [many, untold, named, logged, suspended, kept].into_iter().flatten().min();
+    let more = more_to_remove(job, &plan.actions, ctx, now);
+    let removal_after = [many, untold, named, more].into_iter().flatten().min();
     Planned { observed, next_attempt: fetched.next_attempt.number, plan, removal_after }
 }
 
-/// When to reconcile again although no watch may tell anything: the end of a pod that is deleted may never be told, and
-/// its batch Job waits for its log no longer then.
-fn logs_to_come(job: &Job, actions: &[Action], ctx: &Context, now: Timestamp) -> Option<Duration> {
-    let removed = actions.iter().filter_map(|action| match action {
-        Action::Remove { attempt } => ctx.attempts.objects(&job.metadata.uid, *attempt),
-        Action::Start { .. } | Action::Expire => None,
+/// When to reconcile again although no watch may tell anything: something of an attempt that is to go waits for its log,
+/// for the word of its Job controller, or until its name is free.
+fn more_to_remove(
+    job: &Job,
+    actions: &[Action],
+    ctx: &Context,
+    now: Timestamp,
+) -> Option<Duration> {
+    let waits = actions.iter().filter_map(Action::removed).flat_map(|attempt| {
+        let objects = ctx.attempts.objects(&job.metadata.uid, attempt);
+        let objects = objects.as_ref();
+        [
+            objects.and_then(|objects| log_to_come(objects, now)),
+            objects.and_then(|objects| word_to_come(objects, now)),
+            name_is_kept_for(job, attempt, now),
+        ]
     });
-    let wait = |objects: AttemptObjects| {
-        objects.pods.values().filter_map(|pod| pod.may_leave_log_for(now)).min()
-    };
-    removed.filter_map(wait).min()
+    waits.flatten().min()
+}
+
+/// The end of a pod that is deleted may never be told: how long its batch Job still waits for its log.
+fn log_to_come(objects: &AttemptObjects, now: Timestamp) -> Option<Duration> {
+    objects.pods.values().filter_map(|pod| pod.may_leave_log_for(now)).min()
 }

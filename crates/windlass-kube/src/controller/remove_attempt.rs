@@ -27,7 +27,6 @@ impl Actor<'_> {
         // end is not deleted by a write of its own.
         let now = self.ctx.now();
         let is_preempted = preempted(self.job, attempt).is_some();
-        let keeps_name = objects.last_pod.is_some() && self.keeps_name(attempt, now);
         let is_reported = !is_preempted
             && (self.job.status.is_finished() || is_settled(&self.job.status, attempt));
         let mut stopped = Ok(());
@@ -43,14 +42,11 @@ impl Actor<'_> {
         if !is_reported && objects.pods.values().any(|pod| pod.may_leave_log(now)) {
             return stopped;
         }
-        if keeps_name {
-            return stopped;
-        }
         let job_uid = &self.job.metadata.uid;
         if let Some(batch_job) = &objects.batch_job
             && !self.managed.is_deleted(job_uid, batch_job.uid())
             && !self.keeps_anothers_name(batch_job)
-            && self.is_suspended_first(attempt, &objects, batch_job).await?
+            && self.may_be_deleted(attempt, &objects, batch_job).await?
         {
             let params = DeleteParams {
                 propagation_policy: Some(PropagationPolicy::Background),

@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_secs(1);
 const CLAIM_GRACE: SignedDuration = SignedDuration::from_secs(10);
 
 /// How long after somebody else has deleted a batch Job a Job controller may still make a pod of it:
-/// its cache may be old, and its requests wait for each other.
+/// its cache may be old, and its requests wait for each other. A batch Job that is to go waits no longer for its suspension.
 pub(super) const LATE_POD: Duration = Duration::from_secs(5);
 
 /// Most jobs in one question: their UIDs are in its URL.

@@ -48,10 +48,7 @@ impl StartRate {
         let before = actions.len();
         let is_live = |number| observed.attempts.iter().any(|a| a.number == number && a.is_live());
         // What still runs holds CPUs.
-        actions.retain(|action| match action {
-            Action::Remove { attempt } => is_live(*attempt),
-            Action::Start { .. } | Action::Expire => true,
-        });
+        actions.retain(|action| action.removed().is_none_or(is_live));
         (actions.len() < before).then_some(MANY_STARTS_WITHIN.unsigned_abs())
     }
 

@@ -25,16 +25,11 @@ pub(super) fn hold_untold_ends(
         return None;
     }
     let before = actions.len();
-    actions.retain(|action| match action {
-        Action::Remove { attempt } => {
-            !ends_by_itself(&job.status, *attempt)
-                || !ctx
-                    .attempts
-                    .objects(&job.metadata.uid, *attempt)
-                    .is_some_and(|objects| objects.is_untold())
-        }
-        Action::Start { .. } | Action::Expire => true,
-    });
+    let is_untold = |attempt| {
+        let objects = ctx.attempts.objects(&job.metadata.uid, attempt);
+        ends_by_itself(&job.status, attempt) && objects.is_some_and(|objects| objects.is_untold())
+    };
+    actions.retain(|action| !action.removed().is_some_and(is_untold));
     (actions.len() < before).then_some(left.unsigned_abs())
 }
 

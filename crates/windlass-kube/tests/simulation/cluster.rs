@@ -112,36 +112,56 @@ impl Cluster {
 
     /// What the Job controller does about one batch Job.
     fn run_job_controller(&mut self, state: &mut State, key: &Key, job: &Value) {
+        if !job["status"]["ended"].is_null() {
+            return;
+        }
         let uid = &job["metadata"]["uid"];
         let has_pod = pods_of(state, uid).next().is_some();
-        // One whose pod has ended by itself is over, suspended or not.
-        let ended_by_itself = pods_of(state, uid)
-            .any(|(_, pod)| !is_live(pod) && pod["metadata"]["deletionTimestamp"].is_null());
+        // One whose pod has ended by itself, or was deleted by somebody else, is over, suspended or not.
+        let ended_by_itself = pods_of(state, uid).any(|(_, pod)| {
+            let is_deleted = !pod["metadata"]["deletionTimestamp"].is_null();
+            (is_deleted || !is_live(pod)) && pod["status"]["suspended"].is_null()
+        });
         let is_paused = job["spec"]["suspend"] == true || job["spec"]["parallelism"] == 0;
+        let says_suspended = job["status"]["conditions"][0]["type"] == "Suspended";
         if is_paused && !ended_by_itself {
+            // It was about to make the pod of one that went on when that was suspended once more.
+            let is_on_its_way = says_suspended && self.without_pod.contains_key(key);
+            if is_on_its_way && self.delays.is_over(key, "on its way", 20) {
+                self.without_pod.remove(key);
+                make_pod(state, key, job);
+            }
             if self.delays.is_over(key, "suspend", 40) {
                 self.without_pod.remove(key);
                 suspend(state, key, job);
             }
             return;
         }
-        let resumed = (job["status"]["conditions"][0]["type"] == "Suspended").then(|| {
+        let needs_pod = !has_pod && job["status"]["had_pod"].is_null();
+        if needs_pod && self.delays.is_over(key, "pod", 40) {
+            let mut job = job.clone();
+            job["status"]["had_pod"] = json!(true);
+            state.put(key, job.clone());
+            make_pod(state, key, &job);
+            return;
+        }
+        if needs_pod {
+            self.without_pod.insert(key.clone(), job.clone());
+            return;
+        }
+        // It says only after it has made the pod that a batch Job goes on.
+        if says_suspended && !self.delays.is_over(key, "go on", 40) {
+            return;
+        }
+        let resumed = says_suspended.then(|| {
             let mut job = job.clone();
             job["status"]["conditions"] = Value::Null;
             state.put(key, job.clone());
             job
         });
         let job = resumed.as_ref().unwrap_or(job);
-        if !has_pod && job["status"]["had_pod"].is_null() && self.delays.is_over(key, "pod", 40) {
-            let mut job = job.clone();
-            job["status"]["had_pod"] = json!(true);
-            state.put(key, job.clone());
-            make_pod(state, key, &job);
-        } else if !has_pod && job["status"]["had_pod"].is_null() {
-            self.without_pod.insert(key.clone(), job.clone());
-        }
         let over = pods_of(state, uid).all(|(_, pod)| !is_live(pod));
-        if over && job["status"]["had_pod"] == true && job["status"]["ended"].is_null() {
+        if over && job["status"]["had_pod"] == true {
             end_job(state, key, uid);
         }
     }
@@ -228,11 +248,18 @@ fn end_job(state: &mut State, key: &Key, uid: &Value) {
 fn suspend(state: &mut State, key: &Key, job: &Value) {
     let pods = pods_of(state, &job["metadata"]["uid"]).filter(|(_, pod)| is_live(pod));
     let pods: Vec<_> = pods.map(|(key, _)| key.clone()).collect();
-    for pod in pods {
-        state.delete(&pod);
+    for key in pods {
+        // It takes its finalizer away first, and does not count the pod as failed then.
+        let (_, pod) = state.all("pods").find(|(pod, _)| **pod == key).unwrap();
+        let mut pod = pod.clone();
+        if pod["metadata"]["deletionTimestamp"].is_null() {
+            pod["status"]["suspended"] = json!(true);
+            state.put(&key, pod);
+        }
+        state.delete(&key);
     }
     let is_told = job["status"]["conditions"][0]["type"] == "Suspended";
-    let had_pod = job["status"]["had_pod"] == true && job["status"]["ended"].is_null();
+    let had_pod = job["status"]["had_pod"] == true;
     if had_pod || job["spec"]["suspend"] == true && !is_told {
         let mut job = job.clone();
         job["status"]["had_pod"] = Value::Null;

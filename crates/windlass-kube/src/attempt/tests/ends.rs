@@ -240,3 +240,49 @@ fn waits_to_go_on(batch_job: &ObservedBatchJob, since: jiff::Timestamp) {
         assert!(attempts[0].may_restart, "it may make another pod at any time");
     }
 }
+
+fn deleted_pod(node: Option<&str>, status: Value) -> ObservedPod {
+    let mut object = pod("p", json!([owned_by(BATCH_JOB)]), status);
+    object.metadata.deletion_timestamp = serde_json::from_value(json!(at(5))).unwrap();
+    object.spec.as_mut().unwrap().node_name = node.map(str::to_owned);
+    read_pod(&object, at(100)).unwrap().1
+}
+
+#[test]
+fn a_pod_that_is_deleted_before_it_has_a_node_has_ended() {
+    let pending = || json!({ "phase": "Pending" });
+    let lost = deleted_pod(None, pending());
+    let AttemptState::Ended(End::Unreported { reason, message, at: since }) = &lost.state else {
+        panic!("{:?}", lost.state)
+    };
+    assert_eq!((*reason, *since, reason.counts()), (FailureReason::Lost, at(5), false));
+    assert_eq!(message, "its pod was deleted before it had a node");
+    assert!(!lost.is_live() && !lost.is_to_be_deleted());
+    assert!(deleted_pod(Some("n"), pending()).is_live(), "its node may start it yet");
+    assert!(observed_pod(pending()).is_live(), "nobody has deleted it");
+    let failed = deleted_pod(None, json!({ "phase": "Failed" }));
+    assert!(
+        matches!(&failed.state, AttemptState::Ended(End::Unreported { message, .. })
+            if message == "its pod was ended"),
+        "its phase says more: {:?}",
+        failed.state
+    );
+}
+
+#[test]
+fn a_suspension_that_deletes_a_pod_without_a_node_ends_no_attempt() {
+    for (suspend, is_paused) in [(true, true), (false, false)] {
+        let lost = deleted_pod(None, json!({ "phase": "Pending" }));
+        let objects = AttemptObjects {
+            batch_job: Some(ours(json!({ "suspend": suspend }), json!({}))),
+            batch_job_uid: Some("c".into()),
+            pods: BTreeMap::from([("p".to_owned(), lost)]),
+            last_pod: Some("p".into()),
+            ..AttemptObjects::default()
+        };
+        let attempts = attempts(&BTreeMap::from([(1, objects)]), at(100));
+        let is_suspended = matches!(&attempts[0].state,
+            AttemptState::Starting { reason: Some(reason), .. } if reason == reasons::SUSPENDED);
+        assert_eq!((is_suspended, attempts[0].may_restart), (is_paused, is_paused));
+    }
+}

@@ -147,8 +147,10 @@ fn the_labels_of_a_pod_change_no_numbers_of_its_batch_job() {
 fn a_batch_job_that_had_no_pod_when_it_was_suspended_has_none_when_it_is_gone() {
     let suspended = |suspend: bool, version: &str| {
         let Change::Applied(mut object) = batch_job("c", version) else { unreachable!() };
-        object.spec =
-            Some(serde_json::from_value(json!({ "suspend": suspend, "template": {} })).unwrap());
+        object.spec = Some(
+            serde_json::from_value(json!({ "suspend": suspend, "parallelism": 0, "template": {} }))
+                .unwrap(),
+        );
         let told = json!({ "conditions": [{ "type": "Suspended", "status": "True" }] });
         object.status = Some(serde_json::from_value(told).unwrap());
         Change::Applied(object)
@@ -170,4 +172,16 @@ fn a_batch_job_that_had_no_pod_when_it_was_suspended_has_none_when_it_is_gone() 
         );
         assert_eq!(cache.in_doubt().is_empty(), !is_live);
     }
+}
+
+#[test]
+fn a_removal_is_asked_for_once_for_each_batch_job() {
+    let cache = AttemptCache::default();
+    let later = now() + jiff::SignedDuration::from_secs(3);
+    let asked = |when| cache.ask_removal(&attempt().job_uid, 1, when);
+    assert_eq!((asked(now()), asked(later)), (now(), later), "nothing is there");
+    cache.batch_job_changed(&batch_job("c", "1"), now()).unwrap();
+    assert_eq!((asked(now()), asked(later)), (now(), now()));
+    cache.batch_job_changed(&batch_job("d", "2"), now()).unwrap();
+    assert_eq!(asked(later), later, "another has its name");
 }

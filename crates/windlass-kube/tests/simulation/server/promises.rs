@@ -59,7 +59,7 @@ impl State {
         let mut broken = Vec::new();
         let mut live: BTreeMap<String, u32> = BTreeMap::new();
         let mut attempts: BTreeMap<String, u64> = BTreeMap::new();
-        let mut carriers: BTreeMap<String, u32> = BTreeMap::new();
+        let mut batch_jobs: BTreeMap<String, u32> = BTreeMap::new();
         for ((plural, ..), object) in &self.objects {
             let labels = &object["metadata"]["labels"];
             // By its name: somebody may take the label away by which it is watched.
@@ -70,21 +70,23 @@ impl State {
                 *live.entry(job.to_owned()).or_default() += 1;
                 attempts.insert(attempt, cpus);
             } else if plural == "jobs" {
-                *carriers.entry(attempt.clone()).or_default() += 1;
+                *batch_jobs.entry(attempt.clone()).or_default() += 1;
                 // The pod of a standby gets its labels later.
                 let is_claimed = !labels["windlass.dev/standby"].is_null();
                 let uid = &object["metadata"]["uid"];
                 let has_live_pod = || pods_of(&self.objects, uid).any(is_live);
-                // One that the Job controller says is suspended gets none.
-                let is_suspended = object["spec"]["suspend"] == true
-                    && object["status"]["conditions"][0]["type"] == "Suspended";
+                // One that the Job controller says is suspended gets none, unless somebody has it go on.
+                let is_paused =
+                    object["spec"]["suspend"] == true || object["spec"]["parallelism"] == 0;
+                let is_suspended =
+                    is_paused && object["status"]["conditions"][0]["type"] == "Suspended";
                 let may_get_pod = object["status"]["had_pod"].is_null() && !is_suspended;
                 if may_get_pod || is_claimed && has_live_pod() {
                     attempts.insert(attempt, cpus);
                 }
             }
         }
-        for (attempt, count) in carriers.iter().filter(|(_, count)| **count > 1) {
+        for (attempt, count) in batch_jobs.iter().filter(|(_, count)| **count > 1) {
             broken.push(format!("{count} batch Jobs of attempt {attempt}"));
         }
         for (job, pods) in live.iter().filter(|(_, pods)| **pods > 1) {

@@ -47,7 +47,10 @@ impl State {
         let differs =
             |field: &str| !expected[field].is_null() && expected[field] != old["metadata"][field];
         if differs("uid") || differs("resourceVersion") {
-            return problem(409, "the object has been modified");
+            // Nothing may change a UID: that is what an API server says to a patch.
+            let is_patched = ![Method::DELETE, Method::PUT].contains(method) && differs("uid");
+            let status = if is_patched { 422 } else { 409 };
+            return problem(status, "the object has been modified");
         }
         match *method {
             Method::DELETE => {
@@ -100,7 +103,14 @@ impl State {
         }
     }
 
-    pub(crate) fn put(&mut self, key: &Key, object: Value) -> Value {
+    pub(crate) fn put(&mut self, key: &Key, mut object: Value) -> Value {
+        if key.0 == "jobs"
+            && let Some(old) = self.objects.get(key)
+        {
+            let generation = old["metadata"]["generation"].as_u64().unwrap();
+            let is_changed = old["spec"] != object["spec"];
+            object["metadata"]["generation"] = json!(generation + u64::from(is_changed));
+        }
         if key.0 == "computejobs"
             && let Some(old) = self.objects.get(key)
         {
@@ -167,12 +177,19 @@ impl State {
         pods.into_iter().map(|(_, _, name)| name).collect()
     }
 
-    /// Suspends a batch Job, or has it go on; at every second time by its parallelism.
+    /// Suspends a batch Job, or has it go on; at every second time by its parallelism. Whoever has it go on changes what
+    /// they have changed before, and nothing else.
     pub(crate) fn suspend(&mut self, key: &Key, suspended: bool) {
         if let Some(mut object) = self.objects.get(key).cloned() {
-            let by_parallelism = suspended && self.version.is_multiple_of(2);
-            object["spec"]["suspend"] = json!(suspended && !by_parallelism);
-            object["spec"]["parallelism"] = json!(u8::from(!by_parallelism));
+            let was_by_parallelism = object["status"]["by_parallelism"] == true;
+            let by_parallelism =
+                if suspended { self.version.is_multiple_of(2) } else { was_by_parallelism };
+            object["status"]["by_parallelism"] = json!(by_parallelism);
+            if by_parallelism {
+                object["spec"]["parallelism"] = json!(u8::from(!suspended));
+            } else {
+                object["spec"]["suspend"] = json!(suspended);
+            }
             self.put(key, object);
         }
     }

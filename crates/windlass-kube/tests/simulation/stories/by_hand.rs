@@ -7,7 +7,7 @@ use crate::story::{ByHand, Story};
 #[test]
 fn a_batch_job_that_is_deleted_by_hand_is_made_again_when_its_pod_is_known_to_be_dead() {
     // A second controller that has the same claim may make the batch Job that was deleted once more, and a
-    // pod of the first come after that: see ARCHITECTURE, "What is known and left".
+    // pod of the first come after that: see docs/limits.md.
     play_numbered(48, |number| Story {
         jobs: vec![u32::from(number.is_multiple_of(3)) * 2, 1],
         by_hand: Some((ByHand::Delete, number * 5)),

@@ -15,7 +15,7 @@ use crate::objects::{
 };
 use crate::play::{play_all, play_numbered, plays_all};
 use crate::server::{ReadFaults, Server, random_below};
-use crate::story::Story;
+use crate::story::{ByHand, Story};
 use crate::virtual_time::block_on;
 
 /// Longest time until something follows.
@@ -81,13 +81,27 @@ fn no_story_ever_grants_more_than_the_cpus_that_queues_share() {
     let began = Instant::now();
     let threads: u64 = std::thread::available_parallelism().unwrap().get().try_into().unwrap();
     let played: usize = std::thread::scope(|scope| {
+        // In every fourth, somebody suspends a batch Job and resumes it.
+        let story = |seed: u64| if seed % 4 == 3 { interfered(seed) } else { any_story(seed) };
         let of_thread =
-            |thread| move || play_all((thread..number).step_by(threads as usize).map(any_story));
+            |thread| move || play_all((thread..number).step_by(threads as usize).map(story));
         let playing: Vec<_> = (0..threads).map(|thread| scope.spawn(of_thread(thread))).collect();
         playing.into_iter().map(|thread| thread.join().unwrap().len()).sum()
     });
     assert_eq!(played as u64, number);
     println!("{played} stories in {:.0?}", began.elapsed());
+}
+
+/// A story in which somebody suspends the first batch Job, and resumes it. No watch is behind the other: that the pod has ended
+/// which the suspension deletes may be seen before the suspension else (docs/limits.md).
+fn interfered(seed: u64) -> Story {
+    let pause = ByHand::Suspend(60 + seed * 37 % 700);
+    Story { by_hand: Some((pause, seed * 13 % 300)), read_faults: None, ..any_story(seed) }
+}
+
+#[test]
+fn a_batch_job_that_somebody_suspends_and_resumes_gives_its_cpus_to_nobody_twice() {
+    play_all((0..60).map(interfered));
 }
 
 /// Stories in which, in many of their courses, a pod came of a batch Job that was deleted before a controller started anew:
