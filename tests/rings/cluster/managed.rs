@@ -13,7 +13,7 @@ use crate::support::eventually;
 const NEXT_TRY: Duration = Duration::from_secs(40);
 
 /// The only batch Job of a namespace.
-fn batch_job(namespace: &Namespace) -> Option<Value> {
+pub(super) fn batch_job(namespace: &Namespace) -> Option<Value> {
     get(&["jobs", "-n", &namespace.0])["items"].as_array().unwrap().first().cloned()
 }
 
@@ -22,7 +22,7 @@ fn has(batch_job: &Value, kind: &str, status: &str) -> bool {
     conditions.into_iter().flatten().any(|c| c["type"] == kind && c["status"] == status)
 }
 
-fn suspend(namespace: &Namespace, batch_job: &str, suspend: bool) {
+pub(super) fn suspend(namespace: &Namespace, batch_job: &str, suspend: bool) {
     let patch = json!({ "spec": { "suspend": suspend } }).to_string();
     let patched = ["patch", "job", batch_job, "-n", &namespace.0, "--type=merge", "-p", &patch];
     kubectl(&patched, "").unwrap();

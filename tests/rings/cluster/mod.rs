@@ -14,6 +14,7 @@ mod managed;
 mod moving;
 mod room;
 mod starts;
+mod suspended;
 
 use std::time::Duration;
 
