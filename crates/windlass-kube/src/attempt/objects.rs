@@ -244,7 +244,7 @@ impl ObservedBatchJob {
 
     /// Whether it is suspended, so that it goes on when somebody resumes it, or was resumed and is to go on. The pods of such
     /// a batch Job are deleted, which is no failure.
-    pub(super) fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         (self.suspended || self.resumed) && self.is_open() && !self.stopping
     }
 

@@ -28,7 +28,9 @@ impl Actor<'_> {
         batch_job: &ObservedBatchJob,
     ) -> Result<bool, Error> {
         let status = &self.job.status;
-        let is_told = status.attempt == Some(attempt) && status.pod.is_some();
+        // A pod that no watch has shown yet. One that is suspended had it, and may get another.
+        let is_told =
+            status.attempt == Some(attempt) && status.pod.is_some() && !batch_job.is_paused();
         let (job_uid, now) = (&self.job.metadata.uid, self.ctx.now());
         if is_told || !objects.may_get_late_pod() {
             return Ok(!self.keeps_name(attempt, now));
