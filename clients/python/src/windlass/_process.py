@@ -146,13 +146,16 @@ class Process:
         """Whether it has imported the function."""
         return self.callee is not None
 
-    def begin(self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None) -> None:
+    def begin(
+        self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None, archive: str | None = None
+    ) -> None:
         """It takes part in a job. With variables there is another job after it, and what this one leaves is asked.
 
-        `arguments` are those of each call.
+        `arguments` are those of each call. With an archive the items are the numbers of those in it.
         """
         self.is_of_job, self.has_begun, self.is_asked, self.left = True, False, False, None
-        self.unsent = b"j" + _json({"arguments": arguments, "variables": variables}) + b"\n"
+        told = {"arguments": arguments, "variables": variables, "archive": archive}
+        self.unsent = b"j" + _json(told) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
         """Hands it items; their results will be those from `first` on. `_pool_process` says what the flags are."""

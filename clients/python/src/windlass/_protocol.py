@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
+from windlass._archive import read_results
 from windlass._codecs import BYTES, Undecodable, decode, is_json
-from windlass._computed import raise_failed_items
+from windlass._computed import is_archive, raise_failed_items
 from windlass._data import Data, Given, with_data
 from windlass._model import json_name
 from windlass.models import Explanation, Function, Job, JobSpec, Queue
@@ -375,6 +376,10 @@ def value_of(job: Job, result: bytes) -> Any:
         raise_failed_items(job, value)
         return value
     try:
+        if is_archive(kind):
+            value = read_results(result)
+            raise_failed_items(job, value)
+            return value
         return decode(kind, io.BytesIO(result))
     except Undecodable as error:
         raise errors.WindlassError(f"the result of job {job.metadata.name}: {error}") from error
