@@ -74,6 +74,8 @@ class Submission(Options, total=False):
     """Its media type, where that is not the one of its kind or of the file's name."""
     files: Mapping[str, Any] | None
     """By their names, each what `data` may be. The function finds them as files."""
+    retry_of: JobOrName | None
+    """The job that this one repeats with changes; its annotation `windlass.dev/retry-of` says so."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +255,10 @@ def given_of(
 ) -> Given:
     """A submission with all that it is given. Reads the data."""
     data, content_type, files = options.pop("data", None), options.pop("content_type", None), options.pop("files", None)
+    retry_of = options.pop("retry_of", None)
     spec = {"input": input, **spec_of(function, input, name, **options)}  # type: ignore[misc]
+    if retry_of is not None:
+        spec["retryOf"] = name_of(retry_of)
     return with_data(spec, data, content_type, files)
 
 

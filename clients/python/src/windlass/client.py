@@ -222,7 +222,7 @@ class Client:
     def retry(self, job: JobOrName, *, idempotency_key: str | None = None) -> Job:
         """Hands in a new job of the same spec and labels; `Conflict` while the job has not ended.
 
-        The new one names it in its annotation `windlass.dev/retry-of`. The same `idempotency_key` is the same new job.
+        Its annotation `windlass.dev/retry-of` names it. `submit(..., retry_of=job)` hands in one with changes.
         """
         return protocol.job_of(self._send(self._paths.retry(job, idempotency_key)).body)
 
