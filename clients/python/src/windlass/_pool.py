@@ -16,7 +16,7 @@ from typing import Any, Callable, NamedTuple
 from windlass._code_changes import changed, forget_compiled
 from windlass._context import Progress
 from windlass._ends import BadInput
-from windlass._leftovers import replaced, resident_bytes
+from windlass._leftovers import ENDED, replaced, resident_bytes
 from windlass._process import Failed, Forked, Process, Raised, Target, end
 from windlass._signature import Callee
 
@@ -114,6 +114,8 @@ class Pool:
         # By the descriptor that is readable: the process, and whether that says that it has ended.
         self.found: dict[int, tuple[Process, bool]] = {}
         self.watched: dict[int, Callable[[], None]] = {}
+        # Why processes were replaced since this was told.
+        self.replaced: list[str] = []
 
     def __enter__(self) -> Pool:
         try:
@@ -189,6 +191,7 @@ class Pool:
         if path is None:
             return False
         print(f"{path} has changed: the function is imported anew", file=sys.stderr)
+        self.replaced.append(f"{path} has changed")
         for changed_path in filter(None, found):
             forget_compiled(changed_path)
         # Of one that is importing it nobody knows which code it reads.
@@ -275,9 +278,11 @@ class Pool:
         left = [process for process in asked if process.left != ""]
         for process in left:
             print(replaced(process.left or ""), file=sys.stderr)
+            self.replaced.append(f"the function {process.left or ENDED}")
         for process in working:
             process.is_of_job = False
         self.end(stopped, GRACE_SECONDS)
+        self.replaced += [process.how_ended() for process in stopped if process.is_broken]
         self.end(left)
         self.size(self.parallelism)
 

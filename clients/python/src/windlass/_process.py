@@ -206,10 +206,14 @@ class Process:
                 raise Failed("a process of the pool answered more than it was asked: has the function forked it?")
         if is_over:
             self.is_broken = True
-            status = self.wait()
-            how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
-            raise Failed(f"a process of the pool ended {how}{self._where()}")
+            raise Failed(f"{self.how_ended()}{self._where()}")
         return answered
+
+    def how_ended(self) -> str:
+        """A sentence about its end."""
+        status = self.wait()
+        how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
+        return f"a process of the pool ended {how}"
 
     def _where(self) -> str:
         """At which item it is, as the end of a sentence. What it had not sent yet is not known.
