@@ -251,7 +251,7 @@ class Client:
         """The end of what the function says on stdout and stderr, as it is now.
 
         With `timestamps` each line begins with the time at which it came. `attempt` is 1 for the first, and by default
-        the latest. Raises `Gone` where nothing of it is kept.
+        the latest. A first line says where its begin is missing. Raises `Gone` where nothing of it is kept.
         """
         return self._send(self._paths.logs(job, timestamps, attempt)).body.decode("utf-8", "replace")
 
