@@ -68,6 +68,11 @@ def talk(seconds):
     print(f"{seconds} s")
 
 
+def say(lines):
+    for number in range(lines):
+        print("line", number, "x" * 40)
+
+
 def text(n):
     return "é" * n
 

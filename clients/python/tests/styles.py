@@ -127,6 +127,19 @@ def same(value):
     return value
 
 
+def picky(value, *, add: "np.ndarray" = None):  # noqa: F821
+    if isinstance(value, str):
+        raise ValueError(f"{value} is no array")
+    return value if add is None else value + add
+
+
+@windlass.function(output_type="application/x-npy")
+def made(size):
+    import numpy
+
+    return numpy.full(size, 1.5) if size else "none"
+
+
 def thing(value):
     return Thing(value)
 

@@ -26,7 +26,7 @@ class FakeProcess:
         self.unanswered = collections.deque()
         self.chunks = []
 
-    def begin(self, arguments, variables):
+    def begin(self, arguments, variables, archive=None):
         pass
 
     def give(self, first, given, flags):

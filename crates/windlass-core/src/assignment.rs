@@ -15,7 +15,7 @@ mod order;
 mod termination_message;
 mod version;
 
-pub use order::{Idle, Instruction, NeverReady, Order, Preparation, Program, RunAs};
+pub use order::{Idle, Instruction, NeverReady, Order, Preparation, Program, Replaced, RunAs};
 pub use termination_message::{
     MAX_TERMINATION_MESSAGE_BYTES, MAX_TERMINATION_RESULT_BYTES, read_termination_message,
     termination_message,

@@ -8,12 +8,16 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use crate::AttemptNumber;
+use crate::log_tail::cut_line;
 
 /// Most that is kept of an attempt, in bytes, with the times.
 pub const MAX_KEPT_LOG_BYTES: u64 = 1 << 20;
 
 /// Bytes of a time and the space after it.
 const TIME_BYTES: usize = "2026-01-02T03:04:05.678901Z ".len();
+
+/// Bytes of the line that says that the begin is missing, at most. A log that may have few bytes has none.
+const CUT_ROOM: usize = 200;
 
 /// Where the object store of a cluster keeps it: `NAMESPACE/JOB-UID/ATTEMPT-log`, beside the results of the job, with which
 /// it is deleted.
@@ -30,6 +34,8 @@ pub struct LogEnd {
     is_inside_line: bool,
     /// Bytes of the first line that are forgotten, and the first of them: its time.
     forgotten: usize,
+    /// Whether anything is.
+    is_cut: bool,
     time: [u8; TIME_BYTES],
 }
 
@@ -40,7 +46,7 @@ impl LogEnd {
         // The time of a first line of which the begin is forgotten is put before it again.
         let most = most.saturating_sub(TIME_BYTES);
         let (bytes, time) = (VecDeque::new(), [0; TIME_BYTES]);
-        Self { most, bytes, is_inside_line: false, forgotten: 0, time }
+        Self { most, bytes, is_inside_line: false, forgotten: 0, is_cut: false, time }
     }
 
     /// Adds what has come now.
@@ -56,14 +62,26 @@ impl LogEnd {
         }
     }
 
-    /// The end of all that has come.
-    pub fn into_bytes(self) -> Vec<u8> {
+    /// The end of all that has come. Where its begin is missing, its first line says so.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        let tells = self.is_cut && self.most >= CUT_ROOM;
+        if tells {
+            self.most -= CUT_ROOM;
+            self.forget();
+        }
+        let kept = self.kept();
+        let line = if tells { cut_line(&kept, true) } else { Vec::new() };
+        [line, kept].concat()
+    }
+
+    fn kept(self) -> Vec<u8> {
         let time = self.time.get(..self.forgotten.min(TIME_BYTES)).unwrap_or_default();
         time.iter().copied().chain(self.bytes).collect()
     }
 
     fn forget(&mut self) {
         let surplus = self.bytes.len().saturating_sub(self.most);
+        self.is_cut |= surplus > 0;
         for byte in self.bytes.drain(..surplus) {
             if let Some(at) = self.time.get_mut(self.forgotten) {
                 *at = byte;
@@ -140,11 +158,13 @@ mod tests {
         for (end, first) in [(long, line(0, "x")), (short, line(79, "\n"))] {
             let kept = end.into_bytes();
             let most = MAX_KEPT_LOG_BYTES as usize;
-            assert!((most - TIME_BYTES..=most).contains(&kept.len()), "{}", kept.len());
+            assert!((most - CUT_ROOM - TIME_BYTES..=most).contains(&kept.len()), "{}", kept.len());
             assert!(kept.ends_with(&first.as_bytes()[first.len() - 1..]));
             let lines = kept.split_inclusive(|byte| *byte == b'\n');
             assert!(lines.into_iter().skip(1).all(|line| line.len() >= TIME_BYTES));
             assert!(kept.starts_with(b"1970-01-01T00:0"));
+            let told = without_times(&kept);
+            assert!(told.starts_with(b"windlass: what was said before this is left out\n"));
         }
     }
 }

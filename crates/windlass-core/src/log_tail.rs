@@ -18,6 +18,19 @@ pub fn wanted_attempt(
     }
 }
 
+/// Most of a log that is given at once, in bytes. Whoever asks for so much asks for all of it.
+pub const MAX_LOG_BYTES: u64 = 1 << 20;
+
+/// What is said in place of the begin of a log, where that is not kept or not given.
+const CUT: &str = "windlass: what was said before this is left out\n";
+
+/// The line in place of the begin of a log, of which this is what follows. With times it has that of the next line.
+pub fn cut_line(following: &[u8], timestamps: bool) -> Vec<u8> {
+    let end = following.iter().position(|byte| *byte == b' ').filter(|_| timestamps);
+    let time = end.and_then(|end| following.get(..=end)).unwrap_or_default();
+    [time, CUT.as_bytes()].concat()
+}
+
 /// What to give of a log that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogRange {
@@ -43,17 +56,31 @@ pub struct LogTail {
     limit: usize,
     bytes: Vec<u8>,
     is_cut: bool,
+    /// What came before was not read.
+    is_begun_late: bool,
+    lines: u64,
 }
 
 impl LogTail {
     /// With nothing read yet.
     pub fn new(range: LogRange) -> Self {
         let limit = usize::try_from(range.tail).unwrap_or(usize::MAX);
-        Self { range, limit, bytes: Vec::new(), is_cut: false }
+        Self { range, limit, bytes: Vec::new(), is_cut: false, is_begun_late: false, lines: 0 }
+    }
+
+    /// There was something before what is read.
+    pub fn begin_late(&mut self) {
+        self.is_begun_late = true;
+    }
+
+    /// How many lines were read.
+    pub fn lines(&self) -> u64 {
+        self.lines
     }
 
     /// Adds what was read next.
     pub fn push(&mut self, piece: &[u8]) {
+        self.lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
         self.bytes.extend_from_slice(piece);
         if self.bytes.len() / 2 > self.limit {
             self.cut();
@@ -61,12 +88,15 @@ impl LogTail {
     }
 
     /// The end of all that was read. With times it begins with a whole line: a time that is cut would
-    /// read as another.
+    /// read as another. Whoever has asked for all of it is told where its begin is missing.
     pub fn into_bytes(mut self) -> Vec<u8> {
         self.cut();
         if self.is_cut && self.range.timestamps {
             let line = self.bytes.iter().position(|byte| *byte == b'\n');
             self.bytes.drain(..line.map_or(self.bytes.len(), |end| end + 1));
+        }
+        if (self.is_cut || self.is_begun_late) && self.range.tail >= MAX_LOG_BYTES {
+            return [cut_line(&self.bytes, self.range.timestamps), self.bytes].concat();
         }
         self.bytes
     }
@@ -86,6 +116,23 @@ mod tests {
         let mut end = LogTail::new(LogRange { tail, timestamps });
         pieces.iter().for_each(|piece| end.push(piece.as_bytes()));
         String::from_utf8(end.into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn whoever_asks_for_all_is_told_where_the_begin_is_missing() {
+        let said = "2026-01-02T03:04:05.678901Z abc\n".repeat(1 << 16);
+        for timestamps in [false, true] {
+            let kept = end_of(MAX_LOG_BYTES, timestamps, &[&said]);
+            let time = if timestamps { "2026-01-02T03:04:05.678901Z " } else { "" };
+            assert!(kept.starts_with(&format!("{time}{CUT}")), "{:?}", &kept[..100]);
+            assert!(!end_of(MAX_LOG_BYTES - 1, timestamps, &[&said]).contains(CUT));
+            assert!(!end_of(MAX_LOG_BYTES, timestamps, &[&said[..1 << 20]]).contains(CUT));
+        }
+        let mut late = LogTail::new(LogRange { tail: u64::MAX, timestamps: false });
+        late.push(b"a\nb");
+        late.begin_late();
+        assert_eq!(late.lines(), 1);
+        assert_eq!(late.into_bytes(), format!("{CUT}a\nb").into_bytes());
     }
 
     #[test]

@@ -55,6 +55,7 @@ custom_resource! {
     selectable = ".status.phase",
     printcolumn(name = "Function", type_ = "string", json_path = ".spec.function"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.failure.reason"),
     printcolumn(name = "CPUs", type_ = "integer", json_path = ".status.parallelism"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress.percent"),
     printcolumn(name = "Queue", type_ = "string", json_path = ".spec.queue", priority = 1),

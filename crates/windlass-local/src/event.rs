@@ -48,6 +48,8 @@ pub(crate) enum Event {
     /// A worker whose function has waited for a job, or was to, has ended; the slot that held it is empty. With why the
     /// function never was ready, if so.
     WarmEnded { key: Arc<WarmKey>, slot: Option<Slot>, failure: Option<String> },
+    /// A process of a function that serves is replaced, and why.
+    WarmReplaced { key: Arc<WarmKey>, why: String },
     /// A worker that waits for an order is there, or could not be started.
     WorkerStarted(io::Result<IdleWorker>),
     /// Functions or queues have changed.

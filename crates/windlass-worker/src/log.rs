@@ -6,9 +6,9 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use windlass_core::log_tail::{LogRange, LogTail};
+use windlass_core::log_tail::{LogRange, LogTail, MAX_LOG_BYTES, cut_line};
 
-use crate::log_times::{Stamps, TimesWriter, noted, times_of};
+use crate::log_times::{Stamps, TimesWriter, begin_of, noted, times_of};
 use crate::private_files;
 
 /// Largest part, in bytes. What is kept is between one part and two: the last 512 KiB, or the writes of the last
@@ -20,12 +20,14 @@ pub(crate) struct RotatingLog {
     path: PathBuf,
     file: Option<(File, TimesWriter)>,
     bytes: u64,
+    /// Where in the whole log the part begins.
+    begin: u64,
     has_failed: bool,
 }
 
 impl RotatingLog {
     pub(crate) fn at(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), file: None, bytes: 0, has_failed: false }
+        Self { path: path.into(), file: None, bytes: 0, begin: 0, has_failed: false }
     }
 
     /// Writes on. Only the first error is returned, so that it is told once: a log is no reason to fail.
@@ -46,14 +48,14 @@ impl RotatingLog {
         if is_full && self.bytes > 0 {
             let previous = previous_part(&self.path);
             rename(&self.path, &previous)?;
-            (self.file, self.bytes) = (None, 0);
+            (self.file, self.begin, self.bytes) = (None, self.begin + self.bytes, 0);
             rename(&times_of(&self.path), &times_of(&previous))?;
         }
         let (file, times) = match &mut self.file {
             Some(part) => part,
             None => {
                 let file = private_files::create(&self.path)?;
-                let times = TimesWriter::create(&self.path, &file)?;
+                let times = TimesWriter::create(&self.path, &file, self.begin)?;
                 self.file.insert((file, times))
             }
         };
@@ -72,15 +74,13 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// The end of a log. Empty when there is none.
+/// The end of a log. Empty when there is none. What is there now, and little of what comes while it is read.
 pub fn read(path: &Path, range: LogRange) -> io::Result<Vec<u8>> {
-    if range.timestamps { read_with_times(path, range) } else { read_bytes(path, range.tail) }
-}
-
-/// What is there now, and not what comes while it is read.
-fn read_with_times(path: &Path, range: LogRange) -> io::Result<Vec<u8>> {
     let mut follower = LogFollower::open(path, range)?;
     let (mut end, mut left) = (LogTail::new(range), range.tail.min(2 * PART_BYTES));
+    if std::mem::take(&mut follower.is_behind) {
+        end.begin_late();
+    }
     while left > 0 {
         let before = left;
         let (bytes, stamped) = follower.more_with_times(left.min(PART_BYTES) as usize)?;
@@ -93,22 +93,17 @@ fn read_with_times(path: &Path, range: LogRange) -> io::Result<Vec<u8>> {
     Ok(end.into_bytes())
 }
 
-fn read_bytes(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    // The latest part first: one that becomes the part before meanwhile is read twice rather than
-    // not at all.
-    let latest = tail(path, limit)?;
-    let mut bytes = tail(&previous_part(path), limit.saturating_sub(latest.len() as u64))?;
-    bytes.extend(latest);
-    Ok(bytes)
-}
-
 /// Reads on in a log while it is written, from part to part.
 pub struct LogFollower {
     path: PathBuf,
     /// The part that is read; none while there is no log.
     part: Option<File>,
+    /// Where in the whole log it begins, if that is known.
+    begin: Option<u64>,
     /// Where each line gets its time.
     stamps: Option<Stamps>,
+    /// What was said before what comes next is not there any more, and its reader wants it.
+    is_behind: bool,
 }
 
 impl LogFollower {
@@ -132,13 +127,31 @@ impl LogFollower {
             (None, None) => None,
         };
         let stamps = range.timestamps.then(Stamps::default);
-        Ok(Self { path: path.to_owned(), part, stamps })
+        let mut follower =
+            Self { path: path.to_owned(), part: None, begin: None, stamps, is_behind: false };
+        if let Some(mut part) = part {
+            let is_whole = part.stream_position()? == 0;
+            follower.turn_to(part)?;
+            follower.is_behind = tail >= MAX_LOG_BYTES && is_whole && follower.begin > Some(0);
+        }
+        Ok(follower)
+    }
+
+    /// Reads this part from now on.
+    fn turn_to(&mut self, part: File) -> io::Result<()> {
+        self.begin = begin_of(&part, [&self.path, &previous_part(&self.path)])?;
+        self.part = Some(part);
+        Ok(())
     }
 
     /// What has come since, at most `most` bytes without their times. Empty when nothing has, for now. A reader that is
-    /// slower than two parts are written misses some.
+    /// slower than two parts are written misses some, and is told so in a line.
     pub fn more(&mut self, most: usize) -> io::Result<Vec<u8>> {
-        self.more_with_times(most).map(|(_, bytes)| bytes)
+        let (_, bytes) = self.more_with_times(most)?;
+        if bytes.is_empty() || !std::mem::take(&mut self.is_behind) {
+            return Ok(bytes);
+        }
+        Ok([cut_line(&bytes, self.stamps.is_some()), bytes].concat())
     }
 
     /// The same, and how many bytes it is without the times.
@@ -156,25 +169,29 @@ impl LogFollower {
     fn next_bytes(&mut self, most: usize) -> io::Result<Vec<u8>> {
         loop {
             let Some(part) = &mut self.part else {
-                self.part = open(&self.path)?;
-                match &self.part {
-                    Some(_) => continue,
+                match open(&self.path)? {
+                    Some(part) => self.turn_to(part)?,
                     None => return Ok(Vec::new()),
                 }
+                continue;
             };
             let bytes = read_up_to(part, most)?;
             if !bytes.is_empty() {
                 return Ok(bytes);
             }
             let Some(next) = self.next_part()? else { return Ok(Vec::new()) };
+            let Some(part) = &mut self.part else { return Ok(Vec::new()) };
             // Between the look and the change of parts something may have been written.
-            if let Some(part) = &mut self.part {
-                let bytes = read_up_to(part, most)?;
-                if !bytes.is_empty() {
-                    return Ok(bytes);
-                }
+            let bytes = read_up_to(part, most)?;
+            if !bytes.is_empty() {
+                return Ok(bytes);
             }
-            self.part = Some(next);
+            let read = self.begin.zip(Some(part.stream_position()?));
+            self.turn_to(next)?;
+            // A part between them may be gone.
+            let missing =
+                read.zip(self.begin).is_some_and(|((begin, length), next)| begin + length < next);
+            self.is_behind |= missing;
         }
     }
 
@@ -264,128 +281,5 @@ fn previous_part(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn tail(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let Some(mut file) = open(path)? else { return Ok(bytes) };
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(limit)))?;
-    file.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plain(tail: u64) -> LogRange {
-        LogRange { tail, timestamps: false }
-    }
-
-    #[test]
-    fn the_end_of_a_long_log_is_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = RotatingLog::at(&path);
-        for number in 0..300_000 {
-            log.write(format!("{number:07}\n").as_bytes()).unwrap();
-        }
-        let kept = read(&path, plain(u64::MAX)).unwrap();
-        assert!((PART_BYTES..=2 * PART_BYTES).contains(&(kept.len() as u64)), "{}", kept.len());
-        assert!(kept.ends_with(b"0299998\n0299999\n"));
-        assert_eq!(read(&path, plain(8)).unwrap(), b"0299999\n");
-        let lines: Vec<u32> =
-            std::str::from_utf8(&kept).unwrap().lines().map(|line| line.parse().unwrap()).collect();
-        assert!(lines.is_sorted() && lines.len() == kept.len() / 8);
-    }
-
-    #[test]
-    fn a_log_that_somebody_has_deleted_goes_on_with_its_next_part() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = RotatingLog::at(&path);
-        log.write(b"deleted\n").unwrap();
-        for gone in [&path, &times_of(&path)] {
-            fs::remove_file(gone).unwrap();
-        }
-        log.write(&vec![b'-'; PART_BYTES as usize]).unwrap();
-        log.write(b"kept\n").unwrap();
-        assert!(read(&path, plain(5)).unwrap() == b"kept\n");
-    }
-
-    /// Numbers from `from` on, eight bytes each.
-    fn lines(from: u32, to: u32) -> Vec<u8> {
-        (from..to).flat_map(|number| format!("{number:07}\n").into_bytes()).collect()
-    }
-
-    fn read_all(follower: &mut LogFollower) -> Vec<u8> {
-        let mut all = Vec::new();
-        loop {
-            let piece = follower.more(1_000).unwrap();
-            if piece.is_empty() {
-                return all;
-            }
-            assert!(piece.len() <= 1_000);
-            all.extend(piece);
-        }
-    }
-
-    #[test]
-    fn a_follower_hears_everything_from_part_to_part() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut early = LogFollower::open(&path, plain(0)).unwrap();
-        assert!(read_all(&mut early).is_empty());
-        let mut log = RotatingLog::at(&path);
-        let (mut read_back, mut written) = (Vec::new(), 0);
-        // Over several parts, in steps that are no divisor of one.
-        while written < 300_000 {
-            for number in written..written + 7_001 {
-                log.write(&lines(number, number + 1)).unwrap();
-            }
-            written += 7_001;
-            read_back.extend(read_all(&mut early));
-        }
-        assert!(read_back == lines(0, written), "{} bytes of {}", read_back.len(), written * 8);
-        // Later ones hear the end first: of the latest part, and of both.
-        for tail in [0, 8, PART_BYTES] {
-            let mut late = LogFollower::open(&path, plain(tail)).unwrap();
-            assert!(read_all(&mut late) == lines(written - (tail / 8) as u32, written), "{tail}");
-            assert!(read_all(&mut late).is_empty());
-        }
-    }
-
-    #[test]
-    fn a_follower_that_is_two_parts_late_goes_on_with_what_is_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("log");
-        let mut log = RotatingLog::at(&path);
-        log.write(b"first\n").unwrap();
-        let mut late = LogFollower::open(&path, plain(0)).unwrap();
-        let part = vec![b'x'; PART_BYTES as usize];
-        for _ in 0..3 {
-            log.write(&part).unwrap();
-        }
-        log.write(b"last\n").unwrap();
-        let read_back = read_all(&mut late);
-        assert!(read_back.ends_with(b"xlast\n") && read_back.len() == PART_BYTES as usize + 5);
-    }
-
-    #[test]
-    fn a_log_that_cannot_be_written_says_so_once() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut log = RotatingLog::at(directory.path().join("missing/log"));
-        let error = log.write(b"1").unwrap_err();
-        assert!(error.to_string().contains("missing/log"), "{error}");
-        log.write(b"2").unwrap();
-        // It is tried anew each time.
-        fs::create_dir(directory.path().join("missing")).unwrap();
-        log.write(b"3").unwrap();
-        assert_eq!(fs::read(directory.path().join("missing/log")).unwrap(), b"3");
-    }
-
-    #[test]
-    fn no_log_is_an_empty_one() {
-        let directory = tempfile::tempdir().unwrap();
-        assert_eq!(read(&directory.path().join("log"), plain(10)).unwrap(), b"");
-    }
-}
+mod tests;

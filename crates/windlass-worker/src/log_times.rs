@@ -3,13 +3,13 @@
 //!
 //! That file has 16 bytes for each write: where in the part it begins, and when it came, in
 //! microseconds since 1970. Both are little endian. The first 16 bytes are the number of the part's
-//! file (its inode) and zero: a part keeps it when it becomes the part before, so no reader takes the
-//! times of another part.
+//! file (its inode) and where in the whole log the part begins: a part keeps it when it becomes the
+//! part before, so no reader takes the times of another part.
 
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -39,9 +39,15 @@ pub(crate) fn times_of(part: &Path) -> PathBuf {
 /// What is noted for the part with this inode, where `candidates` has it.
 pub(crate) fn noted(inode: u64, candidates: [&Path; 2]) -> io::Result<Option<Vec<u8>>> {
     let Some(mut file) = PartTimes::open(inode, candidates)?.file else { return Ok(None) };
-    let mut bytes = record(inode, 0).to_vec();
+    let mut bytes = Vec::new();
+    file.rewind()?;
     file.read_to_end(&mut bytes)?;
     Ok(Some(bytes))
+}
+
+/// Where in the whole log a part begins; `None` where nobody has noted it.
+pub(crate) fn begin_of(part: &File, candidates: [&Path; 2]) -> io::Result<Option<u64>> {
+    Ok(PartTimes::open(part.metadata()?.ino(), candidates)?.begin)
 }
 
 /// Makes the times in a directory of logs that were copied there those of the parts beside them.
@@ -52,7 +58,8 @@ pub fn adopt(directory: &Path) -> io::Result<()> {
             continue;
         }
         let part = fs::symlink_metadata(path.with_extension(""))?;
-        private_files::open_or_create(&path)?.write_all(&record(part.ino(), 0))?;
+        // Where it begins stays.
+        private_files::open_or_create(&path)?.write_all(&part.ino().to_le_bytes())?;
     }
     Ok(())
 }
@@ -66,9 +73,10 @@ pub(crate) struct TimesWriter {
 }
 
 impl TimesWriter {
-    pub(crate) fn create(path: &Path, part: &File) -> io::Result<Self> {
+    /// Of a part that begins there in the whole log.
+    pub(crate) fn create(path: &Path, part: &File, begin: u64) -> io::Result<Self> {
         let mut file = private_files::create(&times_of(path))?;
-        file.write_all(&record(part.metadata()?.ino(), 0))?;
+        file.write_all(&record(part.metadata()?.ino(), begin.cast_signed()))?;
         Ok(Self { file, records: 0, last: i64::MIN })
     }
 
@@ -140,6 +148,8 @@ impl Stamps {
 /// The times of the part that is read.
 struct PartTimes {
     inode: u64,
+    /// Where in the whole log it begins.
+    begin: Option<u64>,
     /// None where there are no times of this part.
     file: Option<File>,
     /// Those that may still be asked for, and where what came then begins.
@@ -159,12 +169,15 @@ impl PartTimes {
             };
             let mut first = Vec::new();
             (&mut file).take(RECORD_BYTES as u64).read_to_end(&mut first)?;
-            if first == record(inode, 0) {
-                found = Some(file);
+            if let Some((number, rest)) = first.split_first_chunk()
+                && u64::from_le_bytes(*number) == inode
+            {
+                found = Some((file, rest.try_into().map_or(0, u64::from_le_bytes)));
                 break;
             }
         }
-        Ok(Self { inode, file: found, records: VecDeque::new() })
+        let (file, begin) = found.unzip();
+        Ok(Self { inode, begin, file, records: VecDeque::new() })
     }
 
     /// Reads what was noted since.
@@ -283,10 +296,11 @@ mod tests {
         let told = lines(&heard);
         assert!(told.len() == 150 && told.is_sorted(), "{}", told.len());
         let kept = lines(&read(&path, TIMED).unwrap());
-        assert!(told.ends_with(&kept) && kept.len() > 50, "{}", kept.len());
+        // The first says that there were others.
+        assert!(told.ends_with(&kept[1..]) && kept.len() > 50, "{}", kept.len());
         assert!(files(&path).iter().all(|file| file.exists()));
         // A part whose times are full is full.
-        let mut times = TimesWriter::create(&path, &File::open(&path).unwrap()).unwrap();
+        let mut times = TimesWriter::create(&path, &File::open(&path).unwrap(), 0).unwrap();
         times.records = MOST;
         assert!(times.is_full());
     }
@@ -354,7 +368,7 @@ mod tests {
             fs::remove_file(times_of(&path)).unwrap();
             if replace {
                 // Of another part.
-                TimesWriter::create(&path, &File::open(directory.path()).unwrap()).unwrap();
+                TimesWriter::create(&path, &File::open(directory.path()).unwrap(), 0).unwrap();
             } else {
                 fs::write(times_of(&path), "").unwrap();
             }

@@ -44,7 +44,7 @@ impl Instructions {
 
     /// Says that the function waits for an order.
     fn say_idle(&mut self, idle_memory_bytes: u64) -> io::Result<()> {
-        self.writer.write_all(&json_line(&Idle { idle_memory_bytes }))
+        self.writer.write_all(&json_line(&Idle { idle_memory_bytes, replaced: None }))
     }
 
     /// Says why the function never was ready.

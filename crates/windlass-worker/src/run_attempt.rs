@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use windlass_core::Outcome;
-use windlass_core::assignment::{Assignment, Order, RunAs};
+use windlass_core::assignment::{Assignment, Idle, Order, RunAs};
 use windlass_core::report::{Ending, Event};
 use windlass_core::status::{Progress, Usage};
 
@@ -151,8 +151,7 @@ pub(crate) async fn run_attempt(
         }
         _ => None,
     };
-    let idle = settled.as_ref().and_then(|settled| settled.as_ref().ok()).copied();
-    let code = attempt.report_end(&mut reporter, ending, idle, &signals.stop).await?;
+    let code = attempt.report_end(&mut reporter, ending, settled.as_ref(), &signals.stop).await?;
     let Running { memory, function, .. } = running;
     let (RunningFunction::Serving { function, answer: Some(_) }, Some(settled)) =
         (function, settled)
@@ -178,7 +177,7 @@ async fn unless_ended(warm: Option<Warm>, grace: Duration) -> Option<Warm> {
 /// The function, to wait for another job. It is ended where it has not settled.
 async fn unless_unsettled(
     mut warm: Warm,
-    settled: Result<u64, String>,
+    settled: Result<Idle, String>,
     grace: Duration,
 ) -> Option<Warm> {
     match settled {
@@ -381,29 +380,28 @@ impl Attempt<'_> {
         &self,
         reporter: &mut Reporter,
         ending: Option<Ending>,
-        idle: Option<u64>,
+        settled: Option<&Result<Idle, String>>,
         stop: &StopSignals,
     ) -> io::Result<u8> {
-        match (ending, idle) {
-            (Some(ending), _) => return self.finish(reporter, ending, idle, stop).await,
-            (None, Some(bytes)) => reporter.say_idle(bytes).await,
-            (None, None) => {}
+        if let Some(ending) = ending {
+            return self.finish(reporter, ending, settled, stop).await;
         }
+        reporter.say_settled(settled.filter(|settled| settled.is_ok())).await;
         Ok(STOPPED)
     }
 
-    /// Leaves the outcome in the termination message and reports it; with how many bytes its function waits, if it does.
+    /// Leaves the outcome in the termination message and reports it, with whether its function waits.
     async fn finish(
         &self,
         reporter: &mut Reporter,
         ending: Ending,
-        idle: Option<u64>,
+        settled: Option<&Result<Idle, String>>,
         stop: &StopSignals,
     ) -> io::Result<u8> {
         // First, so that a crash in between leaves it.
         leave_word(self.assignment, &ending);
         let succeeded = matches!(ending.outcome, Outcome::Succeeded(_));
-        let mut reported = std::pin::pin!(reporter.finish(ending, idle, self.deadline()));
+        let mut reported = std::pin::pin!(reporter.finish(ending, settled, self.deadline()));
         tokio::select! {
             () = &mut reported => {}
             _ = stop.recv() => {

@@ -24,7 +24,7 @@ fn an_applied_job_runs_in_a_pod_whose_requests_and_limits_equal_its_parallelism(
     });
     let table = kubectl(&["get", "cjobs", "-n", &namespace.0], "").unwrap();
     let columns: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(columns, ["NAME", "FUNCTION", "PHASE", "CPUS", "PROGRESS", "AGE"]);
+    assert_eq!(columns, ["NAME", "FUNCTION", "PHASE", "REASON", "CPUS", "PROGRESS", "AGE"]);
     let row: Vec<_> = table.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..5], ["two", "misbehave", "Running", "2", "0%"]);
 

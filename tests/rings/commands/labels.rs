@@ -67,5 +67,9 @@ fn a_job_is_submitted_again_once_it_has_ended() {
     assert_eq!(again["metadata"]["labels"], json!({ "team": "blue" }));
     assert_eq!((&again["spec"]["retries"], &again["spec"]["cancel"]), (&json!(7), &json!(false)));
     assert_eq!(stdout_of(&server, &["retry", "first", "--idempotency-key", "k"]), name);
+    stdout_of(&server, &["submit", "slow", "--name", "edited", "--retry-of", "first", "-p", "1"]);
+    assert_eq!(job(&server, "edited")["metadata"]["annotations"]["windlass.dev/retry-of"], "first");
+    let wrong = run_windlass(&server, &["submit", "slow", "--retry-of", "../first"]);
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     assert_eq!(run_windlass(&server, &["retry", "nothing"]).status.code(), Some(2));
 }

@@ -91,7 +91,7 @@ fn result_call_and_run_agree(server: &Server, input: &str) {
 fn list_has_columns_filters_and_a_limit(server: &Server) {
     let table = stdout_of(server, &["list", "--function", "echo", "--phase", "succeeded"]);
     let heads: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(heads, ["NAME", "FUNCTION", "PHASE", "CPUS", "PROGRESS", "AGE"]);
+    assert_eq!(heads, ["NAME", "FUNCTION", "PHASE", "REASON", "CPUS", "PROGRESS", "AGE"]);
     assert_eq!(table.lines().count(), 4, "{table}");
     let wide = stdout_of(server, &["list", "-o", "wide"]);
     for head in ["QUEUE", "ATTEMPT", "NODE", "ELAPSED"] {

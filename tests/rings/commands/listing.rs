@@ -86,6 +86,10 @@ fn whoever_cancels_a_job_that_has_ended_is_told_how_it_ended() {
         assert!(said.contains(expected), "{said}");
     }
     assert!(!said.contains("runs"), "{said}");
+    // The list says why, too.
+    let list = stdout_of(&server, &["list", "--phase", "failed"]);
+    let row: Vec<_> = list.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..4], ["failed", "crash", "Failed", "Crashed"], "{list}");
     // Cancelling twice is no error: it is cancelled.
     assert_eq!(stdout_of(&server, &["cancel", "runs"]), "computejob.windlass.dev/runs\n");
     let shown = run_windlass(&server, &["cancel", "done", "-o", "table"]);

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +13,9 @@ from typing import Any, Callable
 
 from windlass import _codecs as codecs
 from windlass import _context
-from windlass._ends import BadInput
-from windlass._signature import Callee, check_names
+from windlass._archive import Archive
+from windlass._ends import BadInput, Unwritten
+from windlass._signature import Callee, check_item, check_names
 
 # What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the
 # job, of which no type is told, may be that.
@@ -57,7 +60,7 @@ def _type_name(annotation: Any) -> str:
     return getattr(getattr(annotation, "__origin__", annotation), "__name__", "")
 
 
-def argument(path: Path, media_type: str | None, wanted: str, allow_pickle: bool) -> Any:
+def argument(path: Any, media_type: str | None, wanted: str, allow_pickle: bool) -> Any:
     """What is in a file, as its parameter wants it. Without a media type that is the path unless it wants another."""
     if wanted == "Path":
         return path
@@ -83,7 +86,7 @@ def _says_what_it_is(media_type: str | None) -> bool:
     return media_type is not None and (codecs.is_json(media_type) or codecs.essence(media_type) in TOLD)
 
 
-def _found_type(path: Path, wanted: str) -> str:
+def _found_type(path: Any, wanted: str) -> str:
     """The media type of an array or a table, by how the file begins."""
     with path.open("rb") as file:
         begin = file.read(8)
@@ -105,6 +108,59 @@ def _text(media_type: str, data: bytes) -> str:
         raise codecs.Undecodable(f"the charset {charset!r} is not known") from None
 
 
+class Member:
+    """An item in the archive of a job's items, as far as a path is needed to read one."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read_bytes(self) -> bytes:
+        """The whole."""
+        return self.data
+
+    def open(self, _mode: str = "rb") -> io.BytesIO:
+        """A file of it."""
+        return io.BytesIO(self.data)
+
+
+class Items:
+    """The items of a job in its file of that name."""
+
+    def __init__(self, path: str, arguments: Arguments) -> None:
+        self.path, self.arguments = Path(path), arguments
+        self.archive: Archive | None = None
+
+    def item(self, number: int) -> Any:
+        """An item, as the parameter wants it. `BadInput` when it cannot be that."""
+        callee = self.arguments.callee
+        if self.archive is None:
+            self.archive = Archive(self.path)
+        try:
+            data, media_type = self.archive.read(number), self.archive.media_type(number)
+        except codecs.Undecodable as error:
+            raise BadInput(f"item {number}: {error}") from error
+        wanted = self.arguments.type_names.get(callee.first or "", "")
+        if wanted == "Path" and not codecs.is_json(media_type):
+            # Beside the output, as the other files of the attempt.
+            path = Path(f"{os.environ['WINDLASS_OUTPUT']}.{number}{Path(self.archive.members[number].filename).suffix}")
+            try:
+                path.write_bytes(data)
+            except OSError as error:
+                raise Unwritten(f"item {number} cannot be written: {error}") from error
+            return path
+        item = self.arguments.read(
+            "" if codecs.is_json(media_type) else callee.first or "", Member(data), media_type, f"item {number}"
+        )
+        if callee.spreads:
+            check_item(callee, number, item)
+        return item
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self.archive is not None:
+            self.archive.close()
+
+
 class Arguments:
     """Reads what a job gives the function."""
 
@@ -116,7 +172,7 @@ class Arguments:
         """Those files of the job that have the name of a parameter, as arguments."""
         names = {*self.callee.names, *([self.callee.first] if self.callee.first else [])}
         return {
-            name: self._read(name, path, None, f"the file {name!r}")
+            name: self.read(name, path, None, f"the file {name!r}")
             for name, path in _context.files_of(job).items()
             if name in names
         }
@@ -127,9 +183,9 @@ class Arguments:
         path, first = Path(job["WINDLASS_INPUT"]), self.callee.first
         files = self.files(job)
         if codecs.is_json(media_type):
-            value = self._read("", path, media_type, "the input")
+            value = self.read("", path, media_type, "the input")
         else:
-            value = self._read(first or "", path, media_type, "the input")
+            value = self.read(first or "", path, media_type, "the input")
         if isinstance(value, dict) and codecs.is_json(media_type):
             given = value
         elif first is None:
@@ -143,7 +199,8 @@ class Arguments:
         check_names(self.callee._replace(by_item=False, positions=[]), given)
         return given
 
-    def _read(self, name: str, path: Path, media_type: str | None, what: str) -> Any:
+    def read(self, name: str, path: Any, media_type: str | None, what: str) -> Any:
+        """What is in a file, as the parameter of this name wants it. `BadInput` when it cannot be that."""
         try:
             return argument(path, media_type, self.type_names.get(name, ""), self.allow_pickle)
         except json.JSONDecodeError as error:

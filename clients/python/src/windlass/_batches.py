@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
+from windlass._archive import encode_item
+from windlass._codecs import Encoded
 from windlass._json import NoJson
 from windlass._protocol import encode
 from windlass.models import Function
@@ -13,20 +16,62 @@ from windlass.models import Function
 # that it writes longer than we do.
 BATCH_BYTES = 120 * 1024
 
+# An array that is as long a list is told to be slow.
+TOLD_BYTES = 64 * 1024
+
+# A file of items is full with so many bytes, unless it has few items: then the processes of its job would have nothing
+# to do. It never has more than this.
+ARCHIVE_BYTES, ARCHIVE_ITEMS = 64 << 20, 32
+MOST_ARCHIVE_BYTES = 512 << 20
+
+# At most so many bytes an archive has for each of its items.
+MEMBER_BYTES = 512
+
+logger = logging.getLogger("windlass")
+
 
 def batches(items: Iterator[Any], at_most: int | None) -> Iterator[list[Any]]:
     """Lists of items, in order: as many as one input can hold, and not more than `at_most`."""
     batch: list[Any] = []
-    size = 0
+    size, is_told = 0, False
     for number, item in enumerate(items):
         try:
             more = len(encode(item)) + 1
         except NoJson as error:
             raise NoJson(f"item {number}: {error}") from error
+        if not is_told and more > TOLD_BYTES and type(item).__name__ == "ndarray":
+            is_told = True
+            logger.warning(
+                "item %d is an array, and goes as a list of %d bytes: map(function, items), with the function itself "
+                "first, gives it the array, many times faster",
+                *(number, more),
+            )
         if batch and (size + more > BATCH_BYTES or (at_most is not None and len(batch) >= at_most)):
             yield batch
             batch, size = [], 0
         batch.append(item)
+        size += more
+    if batch:
+        yield batch
+
+
+def archives(items: Iterator[Any], at_most: int | None, most_bytes: int) -> Iterator[list[Encoded]]:
+    """The same of items that go as a file, each encoded."""
+    batch: list[Encoded] = []
+    size = 0
+    for number, item in enumerate(items):
+        try:
+            encoded = encode_item(item)
+        except NoJson as error:
+            raise NoJson(f"item {number}: {error}") from error
+        more = MEMBER_BYTES + sum(memoryview(part).nbytes for part in encoded.parts)
+        is_full = size >= ARCHIVE_BYTES and len(batch) >= ARCHIVE_ITEMS
+        if at_most is not None:
+            is_full = len(batch) >= at_most
+        if batch and (is_full or size + more > most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append(encoded)
         size += more
     if batch:
         yield batch

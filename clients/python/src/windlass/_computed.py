@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from windlass import errors
-from windlass._codecs import is_json
+from windlass._archive import ARCHIVE, read_results
+from windlass._codecs import Undecodable, essence, is_json
 from windlass.models import Job
 
 
@@ -22,13 +23,20 @@ def raise_without_result(job: Job) -> None:
 
 def _may_have_items(job: Job) -> bool:
     result = job.status.result
-    return result is not None and is_json(result.content_type)
+    return result is not None and (is_json(result.content_type) or is_archive(result.content_type))
+
+
+def is_archive(media_type: str) -> bool:
+    """Whether it is an archive of items' results."""
+    return essence(media_type) == ARCHIVE
 
 
 def raise_with_computed(job: Job, computed: bytes) -> NoReturn:
     """Raises for a job that has failed, with what it had computed before."""
-    with contextlib.suppress(ValueError):
-        raise_failed_items(job, json.loads(computed))
+    result = job.status.result
+    with contextlib.suppress(ValueError, Undecodable):
+        of_archive = result is not None and is_archive(result.content_type)
+        raise_failed_items(job, read_results(computed) if of_archive else json.loads(computed))
     raise errors.JobFailed(job)
 
 

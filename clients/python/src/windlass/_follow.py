@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import Any
 
 from windlass import errors
 from windlass._events import Decoder, Event
+from windlass._lacks import Lacks
 from windlass._protocol import JobOrName, Paths, Request, is_finished, job_from, name_of
 from windlass._retry import Patience
 from windlass.models import Job, Progress
@@ -26,10 +26,6 @@ EVENT_SECONDS = 60.0
 WORKED_SECONDS = 10.0
 # So long one look at the job may take, however short the timeout is.
 LOOK_SECONDS = 1.0
-# Why a job waits for what somebody has to make or change first.
-MISSING = ("FunctionNotFound", "FunctionDeleted", "QueueNotFound", "QueueTooSmall")
-
-logger = logging.getLogger("windlass")
 
 
 def with_progress(job: Job, told: Mapping[str, Any]) -> Job:
@@ -42,10 +38,12 @@ class Follow:
     """One job's events over as many streams as it takes, until its end or, at most, for `timeout_seconds`.
 
     For each stream: `open` gives its request, `take` gets its pieces, and `pause_after` the error with which it ends.
-    What tells nothing new is tried again for `patience_seconds`.
+    What tells nothing new is tried again for `patience_seconds`. `lacks` is that of several jobs.
     """
 
-    def __init__(self, job: JobOrName, timeout_seconds: float | None, patience_seconds: float) -> None:
+    def __init__(
+        self, job: JobOrName, timeout_seconds: float | None, patience_seconds: float, lacks: Lacks | None = None
+    ) -> None:
         self.name = name_of(job)
         self.known = None if isinstance(job, str) else job
         self.timeout_seconds = timeout_seconds
@@ -53,7 +51,7 @@ class Follow:
         self.began = time.monotonic()
         self.last_id: str | None = None
         self.job: Job | None = None
-        self.warned = ""
+        self.lacks = Lacks() if lacks is None else lacks
 
     @property
     def end(self) -> Job | None:
@@ -128,15 +126,6 @@ class Follow:
         """The error of a wait that was in vain."""
         return TimeoutError(f"job {self.name} has not ended in {self.timeout_seconds} s")
 
-    def warn(self, told: Job) -> None:
-        """Logs what the job lacks, such as its queue: it may wait for that for ever. Once."""
-        lacks = next(
-            (each for each in told.status.conditions if each.type == "Admitted" and each.reason in MISSING), None
-        )
-        if lacks is not None and lacks.reason != self.warned:
-            logger.warning("job %s waits (%s): %s", self.name, lacks.reason, lacks.message)
-        self.warned = lacks.reason if lacks else ""
-
     def with_input(self, told: Job) -> Job:
         """The job with its input, if the caller has it: a stream does not carry what may have 128 KiB."""
         if self.known is None or self.known.metadata.uid != told.metadata.uid:
@@ -154,7 +143,7 @@ class Follow:
             told = with_progress(self.job, json.loads(event.data))
         else:
             return None
-        self.warn(told)
+        self.lacks.tell(told)
         if told != self.job:
             # A stream that tells again what is known is no better than none.
             self.patience.renew()

@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from windlass._codecs import JSON, PICKLE, essence, is_json, matches
+from windlass._archive import ITEMS, count
+from windlass._codecs import JSON, PICKLE, Undecodable, essence, is_json, matches
 from windlass._context import Progress, files_of
 from windlass._ends import FAILED, FUNCTION_ERROR, BadInput, Unwritten
-from windlass._output import write_file
+from windlass._output import write_archive, write_file
 from windlass._pool import Outcomes, Pool, Work
 from windlass._process import Failed, Raised, Target
 from windlass._signature import ITEM_FIELDS, Callee, check_item, check_names, without_items
@@ -38,10 +39,13 @@ def read_input(path: str) -> dict[str, Any]:
     return value
 
 
-def keep_computed(outcomes: Outcomes, path: str) -> None:
+def keep_computed(outcomes: Outcomes, job: Mapping[str, str]) -> None:
     """Leaves what was computed before an item failed as the output of the attempt, which is told to have failed."""
     try:
-        write_file(path, outcomes.pieces(is_partial=True))
+        if outcomes.has_other:
+            write_archive(outcomes.results, outcomes.failed(True), job)
+        else:
+            write_file(job["WINDLASS_OUTPUT"], outcomes.pieces(is_partial=True))
     except Unwritten as error:
         # The failure itself says more.
         print(f"what was computed before is not kept: {error}", file=sys.stderr)
@@ -67,9 +71,15 @@ def run(
     except (BadInput, Raised):
         # An attempt that is made again computes all of it again.
         if work.outcomes.errors and not manner.retry_exceptions:
-            keep_computed(work.outcomes, job["WINDLASS_OUTPUT"])
+            keep_computed(work.outcomes, job)
         raise
-    return work.outcomes.pieces()
+    if not work.outcomes.has_other:
+        return work.outcomes.pieces()
+    try:
+        write_archive(work.outcomes.results, work.outcomes.failed(False), job)
+    except Unwritten as error:
+        raise Failed(str(error)) from None
+    return None
 
 
 def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:
@@ -96,22 +106,29 @@ def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[
     """The items of a job, and what each call gets beside its item. `BadInput` for what is not as it should be."""
     items, keep_going = value.get("items"), value.get("keepGoing", False)
     arguments = {name: given for name, given in value.items() if name not in ITEM_FIELDS}
-    files = [name for name in files_of(job) if name in callee.names]
+    given_files = files_of(job)
+    files = [name for name in given_files if name in callee.names]
     for name in files:
         if name in arguments:
             raise BadInput(f"/{name} is in the input, and there is a file of that name as well")
-    if "items" not in value:
+    archive = given_files.get(ITEMS) if "items" not in value else None
+    if archive is not None:
+        try:
+            items = list(range(count(archive)))
+        except Undecodable as error:
+            raise BadInput(f"the file {ITEMS!r}: {error}") from error
+    elif "items" not in value:
         raise BadInput(without_items(callee, {*value, *files}))
     check_names(callee, [*arguments, *files])
     if not isinstance(items, list):
         raise BadInput("/items must be a list")
     if not isinstance(keep_going, bool):
         raise BadInput("/keepGoing must be true or false")
-    if callee.spreads:
+    if callee.spreads and archive is None:
         for number, item in enumerate(items):
             check_item(callee, number, item)
     outcomes = Outcomes(len(items), keep_going and not manner.retry_exceptions)
-    return Work(items, arguments, manner.chunk, outcomes, None)
+    return Work(items, arguments, manner.chunk, outcomes, None, archive=None if archive is None else str(archive))
 
 
 def say_bad_input(error: BadInput) -> None:

@@ -49,6 +49,9 @@ THREAD_END_PAUSE_SECONDS = 0.001
 # What may not stay may be there from the start: it is loaded before the first job, and belongs to the process.
 LOAD_FIRST = "; load what jobs share at the top of the module, which each process does once, before its first job"
 
+# What is said where it has left nothing, not even its process.
+ENDED = "has ended its process"
+
 _PAGE = resource.getpagesize()
 _LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_CORE, resource.RLIMIT_CPU, resource.RLIMIT_DATA, resource.RLIMIT_FSIZE,
            resource.RLIMIT_NOFILE, resource.RLIMIT_STACK)  # fmt: skip
@@ -101,7 +104,7 @@ def beyond(held: int, most: int) -> str:
 def replaced(left: str) -> str:
     """The sentence about a process that is replaced, by what was left in it; empty where it has ended."""
     advice = LOAD_FIRST if left.startswith(("holds ", "left open ")) else ""
-    return f"the function {left or 'has ended its process'}: it is replaced{advice}"
+    return f"the function {left or ENDED}: it is replaced{advice}"
 
 
 def _environment() -> dict[bytes, bytes]:

@@ -24,31 +24,53 @@ def write_file(path: str, result: Iterable[bytes]) -> None:
         raise Unwritten(f"the result cannot be written: {error}") from error
 
 
+def encoded(
+    result: Any, function: Callable[..., Any], allow_pickle: bool, most_depth: int = MAX_DEPTH
+) -> codecs.Encoded:
+    """A result with its media type. `NoJson` when it cannot be given back."""
+    wanted = marks_of(function).output_type
+    if wanted == codecs.PICKLE and allow_pickle:
+        return codecs.encode_pickle(result)
+    if (found := codecs.encode(result)) is not None:
+        return found._replace(media_type=wanted) if wanted and found.media_type == codecs.BYTES else found
+    try:
+        return codecs.Encoded(codecs.JSON, [encode_json(result, most_depth=most_depth).encode()])
+    except NoJson:
+        if not allow_pickle:
+            raise
+        return codecs.encode_pickle(result)
+
+
 def write_result(result: Any, function: Callable[..., Any], job: Mapping[str, str], allow_pickle: bool) -> None:
     """The result and its media type, each whole or not at all. `NoJson` when it cannot be given back."""
-    wanted = marks_of(function).output_type
-    encoded = codecs.encode_pickle(result) if wanted == codecs.PICKLE and allow_pickle else codecs.encode(result)
-    if encoded is None:
-        try:
-            encoded = codecs.Encoded(codecs.JSON, [encode_json(result, most_depth=MAX_DEPTH).encode() + b"\n"])
-        except NoJson:
-            if not allow_pickle:
-                raise
-            encoded = codecs.encode_pickle(result)
-    media_type = encoded.media_type
-    if media_type == codecs.BYTES:
-        media_type = wanted or media_type
-    _write(encoded, media_type, job)
+    found = encoded(result, function, allow_pickle)
+    if found.media_type == codecs.JSON:
+        found.parts.append(b"\n")
+    _write(found, job)
 
 
 def write_pickle(result: Any, job: Mapping[str, str]) -> None:
     """The result, pickled whatever it is."""
-    encoded = codecs.encode_pickle(result)
-    _write(encoded, encoded.media_type, job)
+    _write(codecs.encode_pickle(result), job)
 
 
-def _write(encoded: codecs.Encoded, media_type: str, job: Mapping[str, str]) -> None:
-    write_file(job["WINDLASS_OUTPUT"], encoded.pieces())
+def write_archive(results: list[bytes], failed: dict[str, Any] | None, job: Mapping[str, str]) -> None:
+    """The results of items of which some are no JSON, and what is told of those that have failed."""
+    from windlass._archive import ARCHIVE, write_results
+
+    try:
+        write_results(job["WINDLASS_OUTPUT"], results, failed)
+    except OSError as error:
+        raise Unwritten(f"the result cannot be written: {error}") from error
+    _write_type(ARCHIVE, job)
+
+
+def _write(found: codecs.Encoded, job: Mapping[str, str]) -> None:
+    write_file(job["WINDLASS_OUTPUT"], found.pieces())
+    _write_type(found.media_type, job)
+
+
+def _write_type(media_type: str, job: Mapping[str, str]) -> None:
     if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
         try:
             Path(type_path).write_text(media_type + "\n", encoding="ascii")

@@ -16,7 +16,7 @@ from typing import Any, Callable, NamedTuple
 from windlass._code_changes import changed, forget_compiled
 from windlass._context import Progress
 from windlass._ends import BadInput
-from windlass._leftovers import replaced, resident_bytes
+from windlass._leftovers import ENDED, replaced, resident_bytes
 from windlass._process import Failed, Forked, Process, Raised, Target, end
 from windlass._signature import Callee
 
@@ -51,7 +51,7 @@ class Outcomes:
 
     def __init__(self, items: int, keeps_going: bool) -> None:
         self.results = [b""] * items
-        """As JSON, in the order of the items; empty of one that was not computed."""
+        """As JSON, or where another result is, in the order of the items; empty of one that was not computed."""
         self.errors: list[dict[str, Any]] = []
         self.keeps_going = keeps_going
         """Whether the others go on without an item that fails; else the first ends all."""
@@ -64,15 +64,25 @@ class Outcomes:
             error["traceback"] = told["traceback"][-TRACEBACK_CHARACTERS:]
         self.errors.append(error)
 
+    @property
+    def has_other(self) -> bool:
+        """Whether a result is no JSON: then all go in an archive."""
+        return any(result.startswith(b"%") for result in self.results)
+
+    def failed(self, is_partial: bool) -> dict[str, Any]:
+        """What is told beside the results, of items that have none."""
+        told: dict[str, Any] = {}
+        if self.keeps_going or is_partial:
+            told["errors"] = sorted(self.errors, key=lambda error: error["item"])
+        if is_partial:
+            told["notComputed"] = [number for number, result in enumerate(self.results) if not result]
+        return told
+
     def pieces(self, *, is_partial: bool = False) -> list[bytes]:
         """The result of the job, or what is there of it when an item has ended all."""
         parts = [b'{"results":[', b",".join(result or b"null" for result in self.results), b"]"]
-        if self.keeps_going or is_partial:
-            self.errors.sort(key=lambda error: error["item"])
-            parts += [b',"errors":', json.dumps(self.errors, separators=(",", ":")).encode()]
-        if is_partial:
-            missing = [number for number, result in enumerate(self.results) if not result]
-            parts += [b',"notComputed":', json.dumps(missing, separators=(",", ":")).encode()]
+        for name, told in self.failed(is_partial).items():
+            parts.append(f',"{name}":{json.dumps(told, separators=(",", ":"))}'.encode())
         return [*parts, b"}\n"]
 
 
@@ -90,6 +100,8 @@ class Work(NamedTuple):
     """Those of the job, where another comes after it: it is to be settled."""
     is_whole: bool = False
     """Whether it is one call, whose process reads the input and writes the result. There is one item then."""
+    archive: str | None = None
+    """The file with the items, of which those above are the numbers."""
 
 
 class Pool:
@@ -102,6 +114,8 @@ class Pool:
         # By the descriptor that is readable: the process, and whether that says that it has ended.
         self.found: dict[int, tuple[Process, bool]] = {}
         self.watched: dict[int, Callable[[], None]] = {}
+        # Why processes were replaced since this was told.
+        self.replaced: list[str] = []
 
     def __enter__(self) -> Pool:
         try:
@@ -177,6 +191,7 @@ class Pool:
         if path is None:
             return False
         print(f"{path} has changed: the function is imported anew", file=sys.stderr)
+        self.replaced.append(f"{path} has changed")
         for changed_path in filter(None, found):
             forget_compiled(changed_path)
         # Of one that is importing it nobody knows which code it reads.
@@ -223,7 +238,7 @@ class Pool:
                 process.give(first, items[first:given], flags)
 
         for process in self.choose():
-            process.begin(work.arguments, work.variables)
+            process.begin(work.arguments, work.variables, work.archive)
             if process.is_ready:
                 give(process)
         progress.tell(done, len(items))
@@ -263,9 +278,11 @@ class Pool:
         left = [process for process in asked if process.left != ""]
         for process in left:
             print(replaced(process.left or ""), file=sys.stderr)
+            self.replaced.append(f"the function {process.left or ENDED}")
         for process in working:
             process.is_of_job = False
         self.end(stopped, GRACE_SECONDS)
+        self.replaced += [process.how_ended() for process in stopped if process.is_broken]
         self.end(left)
         self.size(self.parallelism)
 

@@ -3,7 +3,8 @@
 What is said through the pipes, a line each. To the process:
 
 - `j` and an object: a job begins. `arguments` are those of all its calls, by name. `variables` are its environment
-  variables, and null where there is no job after it.
+  variables, and null where there is no job after it. `archive` is the file with its items, or null: then the items
+  below are their numbers.
 - flags and a list: the items to call the function with. `k` keeps going when one fails, else the rest of the list is
   dropped; `c` asks for a check after them, of what the job has left in the process. `p` lets the call tell the job's
   progress. `w` is one call with the whole input, and the process reads that and writes the result itself.
@@ -12,10 +13,10 @@ From the process:
 
 - `+` and a list: the function is imported, and this is its `windlass._signature.Callee`.
 - `@` and an object: the files of its own that the function has imported, as `windlass._code_changes` has them.
-- for each item its result as JSON; or `?` and an object with `type`, `message` and `traceback`, when the function has
-  raised or has returned what is no JSON, and `refused` when it has raised `windlass.BadInput`; or `~` and a text,
-  when the job does not give it what it needs. `null` for a
-  whole input.
+- for each item its result as JSON; or `%` and where another result is, as `windlass._archive.Written`; or `?` and an
+  object with `type`, `message` and `traceback`, when the function has raised or has returned what is no JSON, and
+  `refused` when it has raised `windlass.BadInput`; or `~` and a text, when the job does not give it what it needs.
+  `null` for a whole input.
 - `.` and a text: what the job has left, after a check; empty for nothing.
 - `!` and a text: the process cannot go on.
 - `^` and a text: nor could another one, as the function cannot be imported or called.
@@ -37,16 +38,18 @@ import time
 from typing import IO, Any, Callable, NoReturn
 
 from windlass import _context
-from windlass._arguments import Arguments
+from windlass._archive import Spool
+from windlass._arguments import Arguments, Items
 from windlass._code_changes import Imported, distrust_young_bytecode
+from windlass._codecs import JSON
 from windlass._each_or_all import hint
 from windlass._ends import FAILED, BadInput, Unwritten
 from windlass._failure import Refused, explained, line_of, line_of_refusal, message_of
 from windlass._forks import OneProcess
 from windlass._json import MAX_DEPTH, NoJson, encode
 from windlass._leftovers import Before
-from windlass._output import write_pickle, write_result
-from windlass._signature import Unfit, describe, nearest
+from windlass._output import encoded, write_pickle, write_result
+from windlass._signature import Unfit, describe, marks_of, nearest
 
 # At most as long may a result wait in a process for others to go with, in seconds.
 FLUSH_SECONDS = 0.05
@@ -129,6 +132,8 @@ class Caller:
         # Those of all calls of a job, and whether its files are among them yet.
         self.settings: dict[str, Any] = {}
         self.has_files = True
+        self.items: Items | None = None
+        self.spool: Spool | None = None
         self.flushed = time.monotonic()
         self.before = Before()
         # What a job sets of it, such as the precision of `decimal`, is gone with the job.
@@ -160,6 +165,7 @@ class Caller:
             if told["variables"] is not None:
                 self.before.begin(told["variables"])
             self.settings, self.has_files = told["arguments"], False
+            self.items = None if told["archive"] is None else Items(told["archive"], self.arguments)
             self.context = contextvars.copy_context()
             return
         flags, bracket, items = line.partition(b"[")
@@ -167,6 +173,7 @@ class Caller:
         if b"c" in flags:
             # The job is over. What it was given, such as a large file, is not what it leaves.
             self.settings = {}
+            self.close()
             # Now, and not at some line's end: what is printed is of this job.
             for stream in (sys.stdout, sys.stderr):
                 # One that the function has closed or replaced is found by the check.
@@ -174,6 +181,14 @@ class Caller:
                     stream.flush()
             self.tell_imported()
             self.say("." + json.dumps(self.before.left()))
+
+    def close(self) -> None:
+        """Closes what is open for a job."""
+        if self.items is not None:
+            self.items.close()
+        if self.spool is not None:
+            self.spool.close()
+        self.items = self.spool = None
 
     def call(self, items: list[Any], flags: bytes) -> None:
         """Says the result of each item."""
@@ -243,12 +258,22 @@ class Caller:
         if not self.has_files:
             self.settings.update(self.arguments.files(os.environ))
             self.has_files = True
+        if self.items is not None:
+            item = self.items.item(item)
         positions: Any = item if isinstance(item, list) and self.callee.spreads else []
         names = item if isinstance(item, dict) and self.callee.spreads else {}
         if not self.callee.spreads:
             positions = [item]
-        # Compact, and a line: JSON escapes line breaks.
-        return encode(self.run(*positions, **names, **self.settings), most_depth=ITEM_DEPTH)
+        result = self.run(*positions, **names, **self.settings)
+        if self.items is None and marks_of(self.function).output_type in (None, JSON):
+            # Compact, and a line: JSON escapes line breaks.
+            return encode(result, most_depth=ITEM_DEPTH)
+        found = encoded(result, self.function, self.allow_pickle, ITEM_DEPTH)
+        if found.media_type == JSON:
+            return b"".join(found.parts).decode()
+        if self.spool is None:
+            self.spool = Spool(f"{os.environ['WINDLASS_OUTPUT']}.{os.getpid()}")
+        return self.spool.line(found)
 
     def keep_exception(self, error: Exception) -> None:
         """Leaves it as the output of the attempt, which is told to have failed: its caller may raise it again."""

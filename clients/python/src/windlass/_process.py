@@ -146,13 +146,16 @@ class Process:
         """Whether it has imported the function."""
         return self.callee is not None
 
-    def begin(self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None) -> None:
+    def begin(
+        self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None, archive: str | None = None
+    ) -> None:
         """It takes part in a job. With variables there is another job after it, and what this one leaves is asked.
 
-        `arguments` are those of each call.
+        `arguments` are those of each call. With an archive the items are the numbers of those in it.
         """
         self.is_of_job, self.has_begun, self.is_asked, self.left = True, False, False, None
-        self.unsent = b"j" + _json({"arguments": arguments, "variables": variables}) + b"\n"
+        told = {"arguments": arguments, "variables": variables, "archive": archive}
+        self.unsent = b"j" + _json(told) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:
         """Hands it items; their results will be those from `first` on. `_pool_process` says what the flags are."""
@@ -203,10 +206,14 @@ class Process:
                 raise Failed("a process of the pool answered more than it was asked: has the function forked it?")
         if is_over:
             self.is_broken = True
-            status = self.wait()
-            how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
-            raise Failed(f"a process of the pool ended {how}{self._where()}")
+            raise Failed(f"{self.how_ended()}{self._where()}")
         return answered
+
+    def how_ended(self) -> str:
+        """A sentence about its end."""
+        status = self.wait()
+        how = f"by signal {-status}" if status < 0 else f"with exit status {status}"
+        return f"a process of the pool ended {how}"
 
     def _where(self) -> str:
         """At which item it is, as the end of a sentence. What it had not sent yet is not known.

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar, Union
 
 from windlass import _json, errors
+from windlass._archive import read_results
 from windlass._codecs import BYTES, Undecodable, decode, is_json
-from windlass._computed import raise_failed_items
+from windlass._computed import is_archive, raise_failed_items
 from windlass._data import Data, Given, with_data
 from windlass._model import json_name
 from windlass.models import Explanation, Function, Job, JobSpec, Queue
@@ -73,6 +74,8 @@ class Submission(Options, total=False):
     """Its media type, where that is not the one of its kind or of the file's name."""
     files: Mapping[str, Any] | None
     """By their names, each what `data` may be. The function finds them as files."""
+    retry_of: JobOrName | None
+    """The job that this one repeats with changes; its annotation `windlass.dev/retry-of` says so."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +255,10 @@ def given_of(
 ) -> Given:
     """A submission with all that it is given. Reads the data."""
     data, content_type, files = options.pop("data", None), options.pop("content_type", None), options.pop("files", None)
+    retry_of = options.pop("retry_of", None)
     spec = {"input": input, **spec_of(function, input, name, **options)}  # type: ignore[misc]
+    if retry_of is not None:
+        spec["retryOf"] = name_of(retry_of)
     return with_data(spec, data, content_type, files)
 
 
@@ -375,6 +381,10 @@ def value_of(job: Job, result: bytes) -> Any:
         raise_failed_items(job, value)
         return value
     try:
+        if is_archive(kind):
+            value = read_results(result)
+            raise_failed_items(job, value)
+            return value
         return decode(kind, io.BytesIO(result))
     except Undecodable as error:
         raise errors.WindlassError(f"the result of job {job.metadata.name}: {error}") from error

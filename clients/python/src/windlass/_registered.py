@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 from windlass import errors
+from windlass._archive import ITEMS, archive
 from windlass._arguments import FILE_TYPES, type_names
-from windlass._batches import batches, keeps_going
-from windlass._codecs import encode
+from windlass._batches import MOST_ARCHIVE_BYTES, archives, batches, keeps_going
+from windlass._codecs import JSON, encode, matches
 from windlass._signature import Callee, describe
 from windlass.models import Function
 
@@ -32,6 +33,8 @@ class Work:
     """The number of the first item among those of a map."""
     data: Any = None
     files: Mapping[str, Any] = field(default_factory=dict)
+    count: int = 1
+    """How many items it has."""
 
 
 def of_whole(item: Any) -> Work:
@@ -45,7 +48,7 @@ def result_of(value: Any, work: Work, function: str) -> Any:
         return value
     results = value.get("results") if isinstance(value, dict) else None
     # Of the work: a large input is not in the job.
-    if not isinstance(results, list) or len(results) != len((work.input or {})["items"]):
+    if not isinstance(results, list) or len(results) != work.count:
         raise errors.WindlassError(f"the result of {function!r} has no list `results`, one for each item")
     return results[0] if work.is_single else results
 
@@ -56,7 +59,8 @@ def works_of(
     """Jobs of as many items as one input can hold, or of `chunksize`; the settings are those of each call."""
     first, going = 0, {"keepGoing": True} if keeps_going else {}
     for batch in batches(items, chunksize):
-        yield Work({"items": batch, **going, **(settings or {})}, True, is_single=False, first=first)
+        given = {"items": batch, **going, **(settings or {})}
+        yield Work(given, True, is_single=False, first=first, count=len(batch))
         first += len(batch)
 
 
@@ -69,6 +73,11 @@ class Registered:
         targets = [word for word in words if ":" in word] if "windlass.worker" in words else []
         self.target = targets[-1] if targets else None
         self.keeps_going = keeps_going(function)
+        taken, schema = function.spec.input_types, function.spec.input_schema
+        self.takes_archive = (
+            self.keeps_going and not schema and (not taken or any(matches(JSON, each) for each in taken))
+        )
+        self.most_bytes = min(MOST_ARCHIVE_BYTES, function.spec.max_input_bytes or MOST_ARCHIVE_BYTES)
 
     def works(
         self, called: Callable[..., Any], items: tuple[Iterable[Any], ...], chunksize: int | None
@@ -79,6 +88,9 @@ class Registered:
         begin = list(islice(head, 1))
         head = chain(begin, head)
         is_data = any(encode(item) is not None for item in begin)
+        if is_data and self.takes_archive and call.takes_archive(len(items)):
+            yield from self.archives(call, head, chunksize)
+            return
         if is_data or not call.takes_items(len(items)):
             yield from (call.with_arguments(given).work() for given in zip(head, *items[1:]))
             return
@@ -86,6 +98,16 @@ class Registered:
         call.with_arguments((None,) * max(1, len(items))).arguments()
         each: Iterator[Any] = map(list, zip(head, *items[1:])) if call.callee.spreads else head
         yield from works_of(each, chunksize, self.keeps_going, call.named)
+
+    def archives(self, call: Call, items: Iterator[Any], chunksize: int | None) -> Iterator[Work]:
+        """The jobs of a map of items that are no JSON: they go as they are, in a file of each job."""
+        call.with_arguments((None,)).arguments()
+        settings, files = call.split(dict(call.named))
+        first = 0
+        for batch in archives(items, chunksize, self.most_bytes):
+            given, more = {"keepGoing": True, **settings}, {ITEMS: archive(batch), **files}
+            yield Work(given, True, is_single=False, first=first, files=more, count=len(batch))
+            first += len(batch)
 
     def call(self, called: Callable[..., Any]) -> Call:
         """A call of it without arguments, or with those of a `functools.partial`. `TypeError` for another function."""
@@ -161,6 +183,11 @@ class Call:
         wanted = 1 if not self.callee.spreads else len(self.callee.positions)
         return self.callee.by_item and not self.given and iterables <= wanted
 
+    def takes_archive(self, iterables: int) -> bool:
+        """Whether a map of so many may have a file of items in a job. A function that takes few types sees to them."""
+        is_fit = not self.callee.spreads and not self.callee.input_types and self.callee.first != ITEMS
+        return is_fit and self.takes_items(iterables)
+
     def arguments(self) -> dict[str, Any]:
         """All arguments, by their names. `TypeError` for what the function does not take."""
         signature = inspect.signature(self.function)
@@ -176,12 +203,19 @@ class Call:
     def work(self) -> Work:
         """The job of this call."""
         named = self.arguments()
-        data = {name: value for name, value in named.items() if encode(value) is not None}
-        rest = {name: value for name, value in named.items() if name not in data}
+        if len(named) == 1 and self.callee.first in named and encode(only := named[self.callee.first]) is not None:
+            return Work(None, False, data=only)
+        rest, data = self.split(named)
         if not data:
             return self._of_items(rest) if self.callee.by_item else Work(rest, False)
-        if not rest and list(data) == [self.callee.first]:
-            return Work(None, False, data=next(iter(data.values())))
+        if self.callee.by_item and self.callee.first not in data:
+            return self._of_items(rest, data)
+        return Work(rest, False, files=data)
+
+    def split(self, named: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Arguments that are JSON, and those that go as files. `TypeError` where nothing says what those are."""
+        data = {name: value for name, value in named.items() if encode(value) is not None}
+        rest = {name: value for name, value in named.items() if name not in data}
         types = type_names(self.function)
         for name in data:
             if types.get(name) not in ("bytes", *FILE_TYPES):
@@ -189,9 +223,7 @@ class Call:
                     f"{self.callee.shown}: {name} goes as a file, because it is no JSON and not alone: annotate it, "
                     f"as {name}: {type(data[name]).__name__}"
                 )
-        if self.callee.by_item and self.callee.first not in data:
-            return self._of_items(rest, data)
-        return Work(rest, False, files=data)
+        return rest, data
 
     def _of_items(self, named: dict[str, Any], files: Mapping[str, Any] | None = None) -> Work:
         settings = {name: value for name, value in named.items() if name not in self.callee.positions}

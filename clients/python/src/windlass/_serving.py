@@ -26,6 +26,9 @@ READ_BYTES = 1 << 16
 # six in a line, and a line has at most 64 KiB.
 ANSWERED_BYTES = 8 << 10
 
+# Of why a process was replaced so much is told.
+REASON_CHARACTERS = 500
+
 
 class Gone(Exception):
     """The worker has closed the socket."""
@@ -139,6 +142,9 @@ class Serving:
             self.replace = f"its parent of processes {beyond(held, self.most_bytes)}"
         if self.replace:
             answer["replace"] = self.replace
+        if self.pool.replaced:
+            answer["replaced"] = told_replaced(self.pool.replaced)
+            self.pool.replaced = []
         return answer
 
     def import_anew(self) -> None:
@@ -174,6 +180,12 @@ class Serving:
             ended = error
         self.pool.settle()
         return ended
+
+
+def told_replaced(reasons: list[str]) -> str:
+    """Why processes were replaced, for the server's log."""
+    first = reasons[0][:REASON_CHARACTERS]
+    return f"{first} ({len(reasons)} processes)" if len(reasons) > 1 else first
 
 
 def written(path: str, result: list[bytes]) -> Failed | None:

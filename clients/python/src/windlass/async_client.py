@@ -23,6 +23,7 @@ from windlass._download import Destination, Download
 from windlass._follow import Follow
 from windlass._follow_logs import LOOK_SECONDS, FollowLogs
 from windlass._http import Target, remade
+from windlass._lacks import Lacks
 from windlass._life import Life
 from windlass._protocol import Answer, JobOrName, Options, Request, Submission
 from windlass._retry import Patience, Sending
@@ -108,9 +109,8 @@ class AsyncClient:
         **options: Unpack[Submission],
     ) -> Any:
         """Hands in a job and waits for its result; see `Client.call`."""
-        return await self.value(
-            await self._hand_in(await given_of(function, input, **options), idempotency_key, wait=True)
-        )
+        given = await given_of(function, input, **options)
+        return await self.value(await self._hand_in(given, idempotency_key, wait=True))
 
     async def map(
         self, function: str, inputs: Iterable[Mapping[str, Any]], *, ahead: int = 256, **options: Unpack[Options]
@@ -372,8 +372,10 @@ class AsyncClient:
             raise self._target.unreachable(error, request) from None
         return self._target.answer_of(response)
 
-    async def _follow(self, job: JobOrName, timeout_seconds: float | None) -> AsyncGenerator[Job, None]:
-        follow = Follow(job, timeout_seconds, self._patience_seconds)
+    async def _follow(
+        self, job: JobOrName, timeout_seconds: float | None, lacks: Lacks | None = None
+    ) -> AsyncGenerator[Job, None]:
+        follow = Follow(job, timeout_seconds, self._patience_seconds, lacks)
         while follow.end is None:
             stream = self._stream(follow)
             try:

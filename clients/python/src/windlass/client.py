@@ -222,7 +222,7 @@ class Client:
     def retry(self, job: JobOrName, *, idempotency_key: str | None = None) -> Job:
         """Hands in a new job of the same spec and labels; `Conflict` while the job has not ended.
 
-        The new one names it in its annotation `windlass.dev/retry-of`. The same `idempotency_key` is the same new job.
+        Its annotation `windlass.dev/retry-of` names it. `submit(..., retry_of=job)` hands in one with changes.
         """
         return protocol.job_of(self._send(self._paths.retry(job, idempotency_key)).body)
 
@@ -251,7 +251,7 @@ class Client:
         """The end of what the function says on stdout and stderr, as it is now.
 
         With `timestamps` each line begins with the time at which it came. `attempt` is 1 for the first, and by default
-        the latest. Raises `Gone` where nothing of it is kept.
+        the latest. A first line says where its begin is missing. Raises `Gone` where nothing of it is kept.
         """
         return self._send(self._paths.logs(job, timestamps, attempt)).body.decode("utf-8", "replace")
 

@@ -45,6 +45,7 @@ from windlass._discovery import NoToken
 from windlass._executor_thread import client_of, end, run
 from windlass._future import FORKED
 from windlass._future import JobFuture as JobFuture
+from windlass._lacks import Lacks
 from windlass._leaving import executors, logger
 from windlass._registered import Registered, Work, of_whole, result_of, works_of
 from windlass.async_client import AsyncClient
@@ -91,8 +92,7 @@ class Executor(concurrent.futures.Executor):
         protocol.spec_of(function, {}, **options)  # wrong arguments are told here, and not by each future
         self._function, self._options = function, options
         self._client = client_of(client, patience_seconds)
-        self._lock = threading.Lock()
-        self._process = os.getpid()
+        self._lock, self._process = threading.Lock(), os.getpid()
         self._is_shut = False
         self._unfinished: set[JobFuture] = set()
         # Of the loop's thread alone.
@@ -103,6 +103,7 @@ class Executor(concurrent.futures.Executor):
         self._cancels: asyncio.Semaphore
         self._silent_until: float
         self._free_streams: int
+        self._lacks = Lacks()
         self._tasks: dict[JobFuture, asyncio.Task[None]] = {}
         # Those whose jobs are waited for: only that may be interrupted.
         self._followed: set[JobFuture] = set()
@@ -293,8 +294,7 @@ class Executor(concurrent.futures.Executor):
                 self._over.set()
 
     def _begin(self, future: JobFuture) -> None:
-        task = self._loop.create_task(self._carry(future))
-        self._tasks[future] = task
+        self._tasks[future] = task = self._loop.create_task(self._carry(future))
         task.add_done_callback(lambda _: self._end(future))
 
     def _end(self, future: JobFuture) -> None:
@@ -339,6 +339,7 @@ class Executor(concurrent.futures.Executor):
                 future.set_exception(error)
         finally:
             self._followed.discard(future)
+            self._lacks.forget(future._job.metadata.name if future._job else "")
         if future.cancelled():
             future.set_running_or_notify_cancel()
             await self._cancel(future)
@@ -371,13 +372,14 @@ class Executor(concurrent.futures.Executor):
             if self._free_streams > 0:
                 self._free_streams -= 1
                 try:
-                    async for job in self._client.progress(future._job):
+                    async for job in self._client._follow(future._job, None, self._lacks):
                         future._job = job
                 finally:
                     self._free_streams += 1
             else:
                 async with self._questions:
                     told = await self._client.get(future._job, with_input=False)
+                    self._lacks.tell(told)
                     future._job = replace(told, spec=future._job.spec)
                     if not protocol.is_finished(told):
                         await asyncio.sleep(QUESTION_SECONDS)

@@ -4,6 +4,8 @@ Does what `multiprocessing.Pool(n).map(function, items)` does, on the worker con
 
 - In: the file in `WINDLASS_INPUT`, a JSON object `{"items": [...]}`. Each item is one argument of one call. What else
   is in the object are the function's other arguments, by name.
+  Or the object has no `items`, and the job a file of that name: an archive of items that are no JSON, such as an `.npz`
+  (`windlass._archive`). Results that are no JSON are in an archive as well then, instead of an object.
 - Out: `{"results": [...]}` in the file in `WINDLASS_OUTPUT`, whole or not at all, in the order of the items.
 - An item that fails ends the job at once. The output has the results that were there by then all the same: those of
   the other items are null, and their numbers are in `notComputed`; `errors` says why the item has failed.

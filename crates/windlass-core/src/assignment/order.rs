@@ -70,11 +70,22 @@ pub struct Preparation {
 }
 
 /// What a worker on one machine says when its function waits for the next order.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Idle {
     /// Resident memory of the function's processes, in bytes.
     pub idle_memory_bytes: u64,
+    /// Which of its processes the function itself has replaced since its last order, and why.
+    pub replaced: Option<String>,
+}
+
+/// What a worker on one machine says when its function gets no further order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replaced {
+    /// Why not.
+    pub replaced: String,
 }
 
 /// What a worker on one machine says when its function has ended before it was ready.

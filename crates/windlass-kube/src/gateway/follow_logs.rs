@@ -21,7 +21,7 @@ use windlass_core::{AttemptNumber, Error, Job};
 use windlass_results::Results;
 
 use super::kept_logs::KeptLogs;
-use super::logs::{LOG_LINES, LogStream, has_no_log, own_pod, read_piece};
+use super::logs::{LOG_LINES, LogStream, end_of, has_no_log, own_pod, read_piece};
 use crate::error::within_deadline;
 
 /// When to try again a log that cannot be had now, since its container is being created or its node does not answer: at
@@ -332,7 +332,7 @@ async fn read_tail(log: &mut LogStream, mut tail: LogTail) -> io::Result<(Bytes,
             break;
         }
     }
-    Ok((tail.into_bytes().into(), is_any))
+    Ok((end_of(tail).into(), is_any))
 }
 
 /// The next bytes of the open log; never without one.

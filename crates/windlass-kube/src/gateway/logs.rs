@@ -45,12 +45,20 @@ pub(super) async fn log_of_pod(
             let piece =
                 piece.map_err(|error| Error::unavailable(format!("the log broke off: {error}")))?;
             if piece.is_empty() {
-                return Ok(Some(tail.into_bytes()));
+                return Ok(Some(end_of(tail)));
             }
             tail.push(&piece);
         }
     };
     within_deadline(read).await?
+}
+
+/// What is given of lines that were read of a pod: there may have been more of them.
+pub(super) fn end_of(mut tail: LogTail) -> Vec<u8> {
+    if tail.lines() >= LOG_LINES.unsigned_abs() {
+        tail.begin_late();
+    }
+    tail.into_bytes()
 }
 
 /// The name of the pod that the status names, if that is the pod of the job's attempt: the status may name any.

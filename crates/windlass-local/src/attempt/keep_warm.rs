@@ -32,6 +32,9 @@ impl LiveAttempts {
     /// Starts those ahead that are missing.
     pub(crate) fn start_ahead(&mut self) {
         let ended = self.warm.take_ended();
+        ended
+            .iter()
+            .for_each(|worker| self.note_replaced(&worker.key, "it has ended while it waited"));
         self.retire(ended);
         for key in self.warm.missing() {
             if let Err(error) = self.prepare(&key) {
@@ -58,16 +61,33 @@ impl LiveAttempts {
 
     /// Keeps a worker whose function waits for a job.
     pub(crate) fn keep_warm(&mut self, worker: WarmWorker) {
-        let surplus = match *self.closing.borrow() {
-            true => vec![worker],
-            false => self.warm.keep(worker),
-        };
+        if *self.closing.borrow() {
+            return self.retire(vec![worker]);
+        }
+        if let Some(why) = self.warm.worn_out(&worker) {
+            self.note_replaced(&worker.key, why);
+            return self.retire(vec![worker]);
+        }
+        let surplus = self.warm.keep(worker);
         self.retire(surplus);
+    }
+
+    /// Says in the server's log that a function's process is replaced, and why.
+    pub(crate) fn note_replaced(&mut self, key: &WarmKey, why: &str) {
+        let function = &key.function;
+        if let Some(others) = self.replacements.note(function, Instant::now()) {
+            info!(%function, %why, others, "a process of a function is replaced");
+        }
     }
 
     /// Ends those that have waited for too long.
     pub(crate) fn retire_expired(&mut self, now: Instant) {
         let expired = self.warm.take_expired(now);
+        for worker in &expired {
+            if let Some(why) = self.warm.worn_out(worker) {
+                self.note_replaced(&worker.key, why);
+            }
+        }
         self.retire(expired);
     }
 
@@ -122,7 +142,7 @@ async fn await_ready(
     };
     let Some(said) = said else { return end(worker, events, None).await };
     match serde_json::from_slice(&line) {
-        Ok(Idle { idle_memory_bytes }) if said => {
+        Ok(Idle { idle_memory_bytes, .. }) if said => {
             worker.memory_bytes = idle_memory_bytes;
             worker.age = WarmAge::new();
             info!(function = %worker.key.function, "a function waits for its first job");

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 use windlass_core::AttemptNumber;
 
+use super::replacements::Replacements;
 use super::warm_pool::{WarmKey, WarmPool};
 use super::watch_worker::StopKind;
 use super::worker::WORKER_GRACE;
@@ -31,6 +32,7 @@ pub(crate) struct LiveAttempts {
     pub(super) workers: WorkerPool,
     /// Functions that wait for a job.
     pub(super) warm: WarmPool,
+    pub(super) replacements: Replacements,
     pub(super) supervisors: JoinSet<()>,
     /// How long a worker may take to stop.
     pub(super) grace: Duration,
@@ -67,6 +69,7 @@ impl LiveAttempts {
             cgroups,
             workers,
             warm: WarmPool::new(config.bounds.warm_memory_bytes),
+            replacements: Replacements::default(),
             supervisors: JoinSet::new(),
             grace: grace + WORKER_GRACE,
             events,

@@ -125,15 +125,22 @@ impl WarmPool {
         self.failed.insert(key, Instant::now());
     }
 
-    /// Keeps a worker whose function waits, if it may be kept. Returns those that are to be ended.
+    /// Why a worker may have no further job, if it has had so many or is so old.
+    pub(super) fn worn_out(&self, worker: &WarmWorker) -> Option<&'static str> {
+        let WarmFunction { policy, .. } = self.functions.get(&worker.key)?;
+        let WarmAge { jobs, born, .. } = worker.age;
+        if jobs >= policy.max_jobs {
+            return Some("it has had as many jobs as maxJobs says");
+        }
+        (born.elapsed() >= seconds(policy.max_age_seconds))
+            .then_some("it is as old as maxAgeSeconds says")
+    }
+
+    /// Keeps a worker whose function waits, if it may be kept and is not [worn out](Self::worn_out). Returns those that are to be ended.
     pub(super) fn keep(&mut self, worker: WarmWorker) -> Vec<WarmWorker> {
         let Some(WarmFunction { policy, .. }) = self.functions.get(&worker.key) else {
             return vec![worker];
         };
-        let WarmAge { jobs, born, .. } = worker.age;
-        if jobs >= policy.max_jobs || born.elapsed() >= seconds(policy.max_age_seconds) {
-            return vec![worker];
-        }
         let waiting = self.waiting_of(&worker.key);
         if waiting >= policy.max as usize {
             return vec![worker];

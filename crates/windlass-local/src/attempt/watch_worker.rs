@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 use uuid::Uuid;
-use windlass_core::AttemptNumber;
-use windlass_core::assignment::Idle;
+use windlass_core::assignment::{Idle, Replaced};
 use windlass_core::report::{Event as ReportEvent, Report};
 use windlass_core::status::FailureReason;
+use windlass_core::{AttemptNumber, Outcome};
 use windlass_worker::oom_kills;
 
 use super::observe::Unreported;
@@ -26,6 +26,25 @@ use crate::process::signal;
 
 /// Longest line of a worker, in bytes: 32 KiB of result, escaped, and the rest of the report.
 const MAX_LINE_BYTES: u64 = 512 * 1024;
+
+/// Why a function gets no further job that has not said why.
+const ENDED: &str = "it has ended in its job";
+
+/// What a worker has said of its attempt.
+struct Said {
+    /// Nothing.
+    is_silent: bool,
+    /// Its end.
+    is_finished: bool,
+    /// Why its function gets no further job, if it gets none.
+    replaced: Option<String>,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self { is_silent: true, is_finished: false, replaced: None }
+    }
+}
 
 /// Attends one attempt.
 pub(super) struct Supervisor {
@@ -57,9 +76,11 @@ enum Closed {
         is_overdue: bool,
         /// It has not said anything of the attempt.
         is_silent: bool,
+        /// Why its function gets no further job, where it could have had one.
+        replaced: Option<String>,
     },
     /// Its function waits for another job.
-    Idle { memory_bytes: u64 },
+    Idle(Idle),
 }
 
 impl Supervisor {
@@ -70,10 +91,11 @@ impl Supervisor {
         let memory_events = worker.slot.as_ref().and_then(|slot| slot.confinement().memory_events);
         let kills_before = oom_kills(memory_events.as_deref());
         let (mut worker, closed) = self.forward_reports(worker, stopped).await;
-        let (is_overdue, is_silent) = match closed {
-            Closed::Gone { is_overdue, is_silent } => (is_overdue, is_silent),
-            Closed::Idle { memory_bytes } => return self.hand_back(worker, memory_bytes),
+        let (is_overdue, is_silent, replaced) = match closed {
+            Closed::Gone { is_overdue, is_silent, replaced } => (is_overdue, is_silent, replaced),
+            Closed::Idle(idle) => return self.hand_back(worker, idle),
         };
+        self.note_replaced(replaced);
         let WorkerExit { is_orderly, why } = worker.exited(self.grace).await;
         worker.end_all(is_orderly, Some(self.job_uid)).await;
         let reason = match oom_kills(memory_events.as_deref()) > kills_before {
@@ -91,7 +113,9 @@ impl Supervisor {
     }
 
     /// Hands a worker back whose function waits for another job. Nothing of the attempt is left: the worker has looked.
-    fn hand_back(self, worker: Worker, memory_bytes: u64) {
+    fn hand_back(self, worker: Worker, Idle { idle_memory_bytes, replaced }: Idle) {
+        self.note_replaced(replaced);
+        let memory_bytes = idle_memory_bytes;
         let Self { job_uid: uid, attempt, events, warm, .. } = self;
         if let Err(error) = AttemptRecord::clear(&worker.home) {
             warn!(%error, "the record of an attempt cannot be emptied");
@@ -104,6 +128,13 @@ impl Supervisor {
         events.send(Event::AttemptEnded { uid, attempt, end, slot: None, warm });
     }
 
+    /// Passes on that a process of its function is replaced.
+    fn note_replaced(&self, why: Option<String>) {
+        if let (Some((key, _)), Some(why)) = (&self.warm, why) {
+            self.events.send(Event::WarmReplaced { key: Arc::clone(key), why });
+        }
+    }
+
     /// Passes reports on until the worker closes its end, or its function waits for another job.
     async fn forward_reports(
         &self,
@@ -114,8 +145,8 @@ impl Supervisor {
         let mut lines = BufReader::new(socket);
         // Outside of the loop: a read that a signal interrupts goes on where it was.
         let mut line = Vec::new();
-        let (mut stopping, mut finished, mut is_overdue) = (false, false, false);
-        let (mut is_silent, mut may_stay) = (true, self.warm.is_some());
+        let (mut stopping, mut is_overdue) = (false, false);
+        let (mut said, mut may_stay) = (Said::default(), self.warm.is_some());
         // When the worker is killed.
         let mut deadline = Some(Instant::now() + self.limit + self.grace);
         let (mut armed, overdue) = (false, sleep(Duration::MAX));
@@ -130,24 +161,21 @@ impl Supervisor {
                 read = bounded.read_until(b'\n', &mut line) => match read {
                     Ok(1..) => {
                         // One that was told to end ends, whatever it said before it heard that.
-                        if may_stay && let Some(memory_bytes) = idle_memory_bytes(&line) {
-                            break Closed::Idle { memory_bytes };
+                        if may_stay && let Ok(idle) = serde_json::from_slice(&line) {
+                            break Closed::Idle(idle);
                         }
-                        if let Some(report) = self.parse(&line) {
-                            is_silent = false;
-                            // It has nothing more to say and exits.
-                            if matches!(report.event, ReportEvent::Finished(_)) {
-                                finished = true;
-                                if !stopping {
-                                    deadline = Some(Instant::now() + WORKER_GRACE);
-                                }
-                            }
-                            self.events.send(Event::Reported(Box::new(report)));
+                        // After an end it has nothing more to say and exits.
+                        if self.take(&line, &mut said) && !stopping {
+                            deadline = Some(Instant::now() + WORKER_GRACE);
                         }
                         line.clear();
                     }
                     // The worker has closed its end: it exits.
-                    Ok(0) | Err(_) => break Closed::Gone { is_overdue, is_silent },
+                    Ok(0) | Err(_) => {
+                        let Said { is_silent, replaced, .. } = said;
+                        let replaced = (!stopping).then(|| replaced.unwrap_or_else(|| ENDED.into()));
+                        break Closed::Gone { is_overdue, is_silent, replaced };
+                    }
                 },
                 kind = &mut stopped, if !stopping => {
                     stopping = true;
@@ -157,12 +185,31 @@ impl Supervisor {
                 }
                 () = &mut overdue, if armed => {
                     armed = false;
-                    is_overdue = !stopping && !finished;
+                    is_overdue = !stopping && !said.is_finished;
                     kill(&child, slot.as_ref());
                 }
             }
         };
         (Worker { child, socket: lines.into_inner(), home, slot }, closed)
+    }
+
+    /// Takes in a line. Whether it tells the end of the attempt.
+    fn take(&self, line: &[u8], said: &mut Said) -> bool {
+        if let Ok(told) = serde_json::from_slice::<Replaced>(line) {
+            said.replaced = Some(told.replaced);
+            return false;
+        }
+        let Some(report) = self.parse(line) else { return false };
+        said.is_silent = false;
+        let is_end = matches!(report.event, ReportEvent::Finished(_));
+        said.is_finished |= is_end;
+        if let ReportEvent::Finished(ending) = &report.event
+            && let Outcome::Failed { reason, .. } = &ending.outcome
+        {
+            said.replaced = Some(format!("{ENDED}, which failed: {}", reason.as_str()));
+        }
+        self.events.send(Event::Reported(Box::new(report)));
+        is_end
     }
 
     /// Asks for the end of the attempt. Whether its function may have another job then.
@@ -190,9 +237,4 @@ impl Supervisor {
             }
         }
     }
-}
-
-/// The memory of a function that says that it waits for another job.
-fn idle_memory_bytes(line: &[u8]) -> Option<u64> {
-    serde_json::from_slice(line).ok().map(|Idle { idle_memory_bytes }| idle_memory_bytes)
 }

@@ -47,6 +47,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
             state.attempts.warm_ended(key, slot, failure);
             refill(state);
         }
+        Event::WarmReplaced { key, why } => state.attempts.note_replaced(&key, &why),
         Event::WorkerStarted(worker) => state.attempts.add_worker(worker),
         Event::ManifestsReloaded => {
             set_queues(state);

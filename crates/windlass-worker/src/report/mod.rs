@@ -16,7 +16,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use windlass_core::BlobRef;
-use windlass_core::assignment::{Assignment, Idle, ReportTo, StandbyAssignment};
+use windlass_core::assignment::{Assignment, Idle, Replaced, ReportTo, StandbyAssignment};
 use windlass_core::report::{Ending, Event, Report};
 
 use crate::clock::now;
@@ -153,9 +153,14 @@ impl Reporter {
     }
 
     /// Sends the end. Returns when it was accepted, refused for good, or nobody could be reached until
-    /// the deadline. With it goes, to the server on this machine, how many bytes the function holds that waits for
-    /// another job: whoever hears of the end may send that job at once, and then it must not be thought busy.
-    pub(crate) async fn finish(&mut self, ending: Ending, idle: Option<u64>, deadline: Instant) {
+    /// the deadline. With it goes, to the server on this machine, whether the function waits for another job: whoever
+    /// hears of the end may send that job at once, and then it must not be thought busy.
+    pub(crate) async fn finish(
+        &mut self,
+        ending: Ending,
+        settled: Option<&Result<Idle, String>>,
+        deadline: Instant,
+    ) {
         match self {
             Self::Http { gateway, who, .. } => {
                 let report = report_of(who, Event::Finished(ending));
@@ -163,18 +168,16 @@ impl Reporter {
             }
             Self::Socket { socket, writer, unsent, who } => {
                 unsent.extend(timed_line(who, Event::Finished(ending)));
-                if let Some(idle_memory_bytes) = idle {
-                    unsent.extend(json_line(&Idle { idle_memory_bytes }));
-                }
+                unsent.extend(settled_line(settled));
                 write_or_log(socket, writer, unsent).await;
             }
         }
     }
 
-    /// Tells the server on this machine that the function waits for another job after one whose end is not told.
-    pub(crate) async fn say_idle(&mut self, idle_memory_bytes: u64) {
+    /// Tells the server on this machine whether the function waits for another job after one whose end is not told.
+    pub(crate) async fn say_settled(&mut self, settled: Option<&Result<Idle, String>>) {
         if let Self::Socket { socket, writer, unsent, .. } = self {
-            unsent.extend(json_line(&Idle { idle_memory_bytes }));
+            unsent.extend(settled_line(settled));
             write_or_log(socket, writer, unsent).await;
         }
     }
@@ -185,6 +188,15 @@ impl Reporter {
             Self::Http { .. } => std::future::pending().await,
             Self::Socket { socket, .. } => socket::server_says(socket).await,
         }
+    }
+}
+
+/// That a function waits for another job, or why it gets none.
+fn settled_line(settled: Option<&Result<Idle, String>>) -> Vec<u8> {
+    match settled {
+        None => Vec::new(),
+        Some(Ok(idle)) => json_line(idle),
+        Some(Err(why)) => json_line(&Replaced { replaced: why.clone() }),
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::process::Pid;
 use tokio::process::Child;
 use tokio::time::sleep_until;
 use windlass_core::Cpus;
-use windlass_core::assignment::{Assignment, Order, Preparation, Program, RunAs};
+use windlass_core::assignment::{Assignment, Idle, Order, Preparation, Program, RunAs};
 use windlass_core::contract;
 use windlass_core::status::Usage;
 
@@ -291,13 +291,13 @@ impl ServingFunction {
         usage::usage_of(cpu, self.seen.memory.peak, wall, cpus)
     }
 
-    /// Clears its working directory for the next job, and looks at what the last one has left. Resident bytes of its
-    /// processes, or why it must not have another job.
+    /// Clears its working directory for the next job, and looks at what the last one has left. With what it waits, or
+    /// why it must not have another job.
     pub(crate) fn settle(
         &mut self,
         answer: &Answer,
         assignment: &Assignment,
-    ) -> Result<u64, String> {
+    ) -> Result<Idle, String> {
         if let Some(why) = &answer.replace {
             return Err(format!("it asks for that: {why}"));
         }
@@ -314,7 +314,7 @@ impl ServingFunction {
         if bytes > most {
             return Err(inspect::too_much(bytes, most));
         }
-        Ok(bytes)
+        Ok(Idle { idle_memory_bytes: bytes, replaced: answer.replaced.clone() })
     }
 
     /// Resident bytes of its processes.

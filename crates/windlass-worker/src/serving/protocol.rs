@@ -44,6 +44,7 @@ struct Line {
     #[serde(default)]
     processes: Vec<i32>,
     replace: Option<String>,
+    replaced: Option<String>,
     result: Option<String>,
 }
 
@@ -81,6 +82,8 @@ pub(crate) struct Answer {
     pub(super) processes: Vec<i32>,
     /// Why it should get no other job.
     pub(super) replace: Option<String>,
+    /// Which of its processes it has replaced itself, and why.
+    pub(super) replaced: Option<String>,
 }
 
 /// A line that was read.
@@ -116,7 +119,8 @@ pub(super) fn parse(line: &[u8], job: Option<&str>) -> Result<Said, String> {
     if Some(named.as_str()) != job {
         return Err(format!("answered for the job {named:?}, which it does not have"));
     }
-    Ok(Said::Answer(Answer { served, processes: read.processes, replace: read.replace }))
+    let Line { processes, replace, replaced, .. } = read;
+    Ok(Said::Answer(Answer { served, processes, replace, replaced }))
 }
 
 #[cfg(test)]
@@ -125,8 +129,14 @@ mod tests {
 
     #[test]
     fn lines_are_read_tolerantly_and_for_their_job_alone() {
-        let answer =
-            |served| Ok(Said::Answer(Answer { served, processes: Vec::new(), replace: None }));
+        let answer = |served| {
+            Ok(Said::Answer(Answer {
+                served,
+                processes: Vec::new(),
+                replace: None,
+                replaced: None,
+            }))
+        };
         assert_eq!(parse(b"{\"ready\": 2, \"new\": []}\n", None), Ok(Said::Ready));
         assert_eq!(parse(b"{\"done\":\"a\"}\n", Some("a")), answer(Served::Done(None)));
         assert_eq!(
@@ -150,8 +160,12 @@ mod tests {
         }
         assert_eq!(parse(br#"{"cancelled":"a"}"#, Some("a")), answer(Served::Cancelled));
         let kept = parse(br#"{"done":"a","processes":[7],"replace":"old"}"#, Some("a"));
-        let expected =
-            Answer { served: Served::Done(None), processes: vec![7], replace: Some("old".into()) };
+        let expected = Answer {
+            served: Served::Done(None),
+            processes: vec![7],
+            replace: Some("old".into()),
+            replaced: None,
+        };
         assert_eq!(kept, Ok(Said::Answer(expected)));
         for (line, job, words) in [
             ("{\"done\":\"b\"}", Some("a"), "\"b\""),

@@ -66,6 +66,7 @@ pub(crate) fn of_function(
         timeout,
         retries,
         ttl,
+        retry_of,
     } = wanted;
     let (input, sent) = match read_input(input.as_deref(), input_type.as_deref())? {
         Input::Inline(input) => (input, None),
@@ -94,6 +95,7 @@ pub(crate) fn of_function(
         name: name.clone(),
         spec,
         labels: distinct(labels)?,
+        retry_of: retry_of.clone(),
         ..Submission::default()
     };
     Ok(NewJob { submission, files })

@@ -11,7 +11,8 @@ use crate::flags::new_job::SubmitFlags;
 
 /// Submit the same job again, as a new job of the same spec and labels, and print its name.
 ///
-/// The job must have ended. The new one names it in its annotation `windlass.dev/retry-of`.
+/// The job must have ended. The new one names it in its annotation `windlass.dev/retry-of`. With
+/// changes: `windlass submit FUNCTION ... --retry-of JOB`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit codes: 0 done, 1 the job has not ended yet, 2 bad usage, no such job, or its function refuses it

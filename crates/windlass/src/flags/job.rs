@@ -6,7 +6,7 @@ use clap::Args;
 use windlass_core::labels::{self, Labels};
 
 use super::media_type::media_type;
-use super::names::name;
+use super::names::{job_name, name};
 
 /// A new job.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub(crate) struct NewJobFlags {
     pub(crate) function: Option<String>,
     /// A ComputeJob manifest, the same that `kubectl apply` takes; `-` for standard input
     #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with_all = [
-        "input", "input_type", "files", "name", "labels", "parallelism", "min_parallelism", "queue", "priority", "timeout", "retries", "ttl",
+        "input", "input_type", "files", "name", "labels", "parallelism", "min_parallelism", "queue", "priority", "timeout", "retries", "ttl", "retry_of",
     ])]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
@@ -63,6 +63,9 @@ pub(crate) struct JobSpecFlags {
     /// How long the job and its result are kept after its end, in seconds [default: 86400, a day]
     #[arg(long, value_name = "SECONDS")]
     pub(crate) ttl: Option<u32>,
+    /// The job that this one repeats with changes, as its annotation `windlass.dev/retry-of` says
+    #[arg(long, value_name = "JOB", value_parser = job_name)]
+    pub(crate) retry_of: Option<String>,
 }
 
 /// Reads one label.

@@ -208,7 +208,7 @@ impl Shown for Job {
 
     fn columns() -> (&'static [&'static str], &'static [&'static str]) {
         (
-            &["NAME", "FUNCTION", "PHASE", "CPUS", "PROGRESS", "AGE"],
+            &["NAME", "FUNCTION", "PHASE", "REASON", "CPUS", "PROGRESS", "AGE"],
             &["QUEUE", "ATTEMPT", "NODE", "ELAPSED", "LABELS"],
         )
     }
@@ -224,6 +224,7 @@ impl Shown for Job {
             self.metadata.name.clone(),
             self.spec.function.clone(),
             status.phase.map_or(NOTHING, Phase::as_str).to_owned(),
+            status.failure.as_ref().map_or(NOTHING, |failure| failure.reason.as_str()).to_owned(),
             number(status.parallelism.or(self.spec.parallelism)),
             how_far(status, now),
             self.metadata.creation_timestamp.map(|at| age(at, now)).unwrap_or_default(),
@@ -354,9 +355,9 @@ mod tests {
         let plain = anstream::adapter::strip_str(&text).to_string();
         assert_eq!(
             plain,
-            "NAME          FUNCTION   PHASE     CPUS   PROGRESS   AGE   QUEUE     ATTEMPT   NODE        ELAPSED   LABELS\n\
-             a             price      Running   2                 90s   default             node[2J 1             team=blue\n\
-             longer-name   price      Running   2                 90s   default\n"
+            "NAME          FUNCTION   PHASE     REASON   CPUS   PROGRESS   AGE   QUEUE     ATTEMPT   NODE        ELAPSED   LABELS\n\
+             a             price      Running            2                 90s   default             node[2J 1             team=blue\n\
+             longer-name   price      Running            2                 90s   default\n"
         );
         assert_eq!(text.matches("\u{1b}[36mRunning\u{1b}[0m").count(), 2, "{text:?}");
         assert_eq!(text.matches('\u{1b}').count(), 4, "{text:?}");

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse as _, Response};
 use http::{HeaderName, Method, Uri, header};
 use windlass_core::jobs::Verb;
-use windlass_core::log_tail::{LogRange, WantedLog};
+use windlass_core::log_tail::{LogRange, MAX_LOG_BYTES, WantedLog};
 use windlass_core::{AttemptNumber, JobKey};
 
 use super::stream_end::{broken_off_by, stream_over};
@@ -16,9 +16,6 @@ use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::query::{invalid_parameter, parameters, unknown_parameter};
 use crate::state::GatewayState;
-
-/// Most of what was said already that is given, in bytes: the last MiB.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// What is asked for.
 struct LogQuery {
@@ -75,7 +72,7 @@ async fn is_earlier(
 
 fn query_of(uri: &Uri) -> Result<LogQuery, ApiError> {
     let (mut follows, mut attempt) = (false, None);
-    let mut range = LogRange { tail: MAX_BYTES, timestamps: false };
+    let mut range = LogRange { tail: MAX_LOG_BYTES, timestamps: false };
     let yes_or_no = |key: &'static str, value: &str| {
         value.parse().map_err(|_| invalid_parameter(key, "true or false"))
     };
@@ -88,7 +85,7 @@ fn query_of(uri: &Uri) -> Result<LogQuery, ApiError> {
             "follow" => follows = yes_or_no("follow", &value)?,
             "timestamps" => range.timestamps = yes_or_no("timestamps", &value)?,
             "tailBytes" => match value.parse() {
-                Ok(bytes @ 0..=MAX_BYTES) => range.tail = bytes,
+                Ok(bytes @ 0..=MAX_LOG_BYTES) => range.tail = bytes,
                 _ => return Err(invalid_parameter("tailBytes", "a number from 0 to 1048576")),
             },
             _ => return Err(unknown_parameter(key, "attempt, follow, tailBytes, timestamps")),

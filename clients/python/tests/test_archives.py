@@ -1,0 +1,233 @@
+"""Items that are no JSON, and results that are none: many of them in one job, in one file."""
+
+import io
+import json
+import zipfile
+
+import pytest
+import styles
+from attempt import Attempt
+from conftest import Server
+
+import windlass
+from windlass._archive import ARCHIVE, archive, encode_item, read_results
+from windlass._batches import archives
+
+numpy = pytest.importorskip("numpy")
+
+FUNCTIONS = [f"styles:{name}" for name in ("same", "picky", "made", "raw", "where", "of_shape", "marked", "arrays")]
+
+
+@pytest.fixture(scope="module", params=["cold", "warm", "json"])
+def real(request, tmp_path_factory):
+    # A function that takes JSON only takes files beside it.
+    more = {"json": {}, "cold": {"inputTypes": ["*/*"]}, "warm": {"inputTypes": ["*/*"], "warm": {}}}[request.param]
+    server = Server(tmp_path_factory.mktemp("archives"), FUNCTIONS, more)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def attempt(starter):
+    return starter(Attempt)
+
+
+def file_of(values):
+    return b"".join(archive(map(encode_item, values)).pieces())
+
+
+def unusual_arrays():
+    structured = numpy.array([(1, 2.5), (3, 4.5)], dtype=[("a", "<i4"), ("b", "<f8")])
+    return [
+        numpy.arange(6, dtype=float).reshape(2, 3),
+        numpy.zeros((0, 3)),
+        numpy.array(7),
+        structured,
+        numpy.arange(20)[::3],
+        numpy.asfortranarray(numpy.arange(6).reshape(2, 3)),
+        numpy.arange(24).reshape(2, 3, 4).transpose(1, 0, 2),
+        numpy.array([1.5, numpy.nan], dtype=numpy.float16),
+        numpy.array([1 + 2j]),
+        numpy.array(["2020-01-01", "NaT"], dtype="datetime64[D]"),
+        numpy.array([True, False]),
+        numpy.array(["text", "é"]),
+        numpy.array([b"bytes"]),
+        numpy.arange(3, dtype=">i2"),
+    ]
+
+
+def is_same(one, other):
+    return type(one) is type(other) and one.dtype == other.dtype and one.shape == other.shape and is_equal(one, other)
+
+
+def is_equal(one, other):
+    return one.tobytes() == other.tobytes()
+
+
+def test_arrays_of_all_kinds_go_in_one_job_and_come_back(real):
+    arrays = unusual_arrays()
+    with real.executor("same", parallelism=2) as pool:
+        for _ in range(2):
+            back = list(pool.map(styles.same, arrays))
+            assert all(map(is_same, back, arrays)) and len(back) == len(arrays)
+            assert back[0].flags.writeable
+        assert list(pool.map(styles.same, [])) == []
+        assert len(list(pool.map(styles.same, iter(arrays), chunksize=5))) == len(arrays)
+    with real.client() as client:
+        # Twice one, none, and three of five items.
+        assert [job.status.phase for job in client.list(function="same")] == ["Succeeded"] * 5
+
+
+def test_items_of_several_kinds_are_what_they_were(real):
+    items = [numpy.arange(2), 3, {"a": [1]}, b"\0bytes", {"x": numpy.arange(2), "y": numpy.zeros(0)}, None, "é", []]
+    with real.executor("same", parallelism=2) as pool:
+        back = list(pool.map(styles.same, items))
+        assert is_same(back[0], items[0]) and back[1:4] == items[1:4] and back[5:] == items[5:]
+        assert back[4].keys() == {"x", "y"} and is_same(back[4]["x"], items[4]["x"])
+        pandas = pytest.importorskip("pandas")
+        frame = pandas.DataFrame({"a": [1, 2]}, index=["x", "y"])
+        frames = list(pool.map(styles.same, [frame, frame + 1]))
+        assert frames[0].equals(frame) and frames[1].equals(frame + 1)
+        with pytest.raises(ValueError, match=r"item 1: a value of type 'set' is no JSON"):
+            pool.map(styles.same, [numpy.arange(2), {1}])
+        with pytest.raises(ValueError, match=r"item 1: an array of Python objects"):
+            pool.map(styles.same, [numpy.arange(2), numpy.array([{}])])
+
+
+def test_the_parameters_annotation_says_what_an_item_is(real):
+    array = numpy.arange(3)
+    with real.executor("raw", parallelism=1) as pool:
+        assert list(pool.map(styles.raw, [b"one", b"", array]))[:2] == [b"one", b""]
+    with real.executor("where", parallelism=1) as pool:
+        assert list(pool.map(styles.where, [b"one", b"two"])) == [["one", None], ["two", None]]
+    with real.executor("arrays", parallelism=1) as pool:
+        back = list(pool.map(styles.arrays, [array], [array]))
+        assert back[0]["sum"].tolist() == [0, 2, 4]
+
+
+def test_an_item_that_fails_does_not_end_the_others(real):
+    items = [numpy.arange(2), numpy.arange(3), "bad", numpy.arange(4)]
+    with real.executor("picky", parallelism=2) as pool:
+        results = pool.map(styles.picky, items)
+        assert [len(next(results)) for _ in range(2)] == [2, 3]
+        with pytest.raises(windlass.ItemsFailed) as raised:
+            next(results)
+    assert [(each.item, each.type, each.message) for each in raised.value.errors] == [
+        (2, "ValueError", "bad is no array")
+    ]
+    assert "styles.py" in raised.value.errors[0].traceback
+    assert {number: len(array) for number, array in raised.value.results.items()} == {0: 2, 1: 3, 3: 4}
+    # Of the map's second job.
+    with real.executor("picky", parallelism=1) as pool, pytest.raises(windlass.ItemsFailed) as raised:
+        list(pool.map(styles.picky, items, chunksize=2))
+    assert raised.value.errors[0].item == 2 and raised.value.results.keys() == {3}
+
+
+def test_without_keep_going_what_was_computed_is_kept(real):
+    with real.client() as client:
+        job = client.submit("picky", {}, files={"items": archive(map(encode_item, [numpy.arange(2), "bad", 1]))},
+                            parallelism=1)  # fmt: skip
+        with pytest.raises(windlass.ItemsFailed) as raised:
+            client.value(job)
+        assert raised.value.results.keys() <= {0} and raised.value.errors[0].item == 1
+        assert client.get(job).status.phase == "Failed"
+
+
+def test_other_arguments_go_beside_the_items(real):
+    from functools import partial
+
+    with real.executor("picky", parallelism=2) as pool:
+        add = partial(styles.picky, add=numpy.full(2, 10))
+        assert [each.tolist() for each in pool.map(add, [numpy.arange(2)] * 2)] == [[10, 11]] * 2
+
+
+def test_what_a_job_leaves_open_is_closed(real):
+    if "warm" not in real.manifests.joinpath("same.yaml").read_text():
+        pytest.skip("processes end with their job")
+    with real.executor("same", parallelism=2) as pool, real.client() as client:
+        for _ in range(3):
+            list(pool.map(styles.same, [numpy.arange(1000)] * 20))
+        for job in client.list(function="same"):
+            assert "replaced" not in client.logs(job)
+
+
+def test_a_function_may_say_that_its_results_are_arrays(real):
+    with real.executor("made", parallelism=2) as pool:
+        back = list(pool.map(styles.made, [3, 0, 2]))
+        assert back[1] == "none" and back[0].tolist() == [1.5] * 3 and back[2].tolist() == [1.5] * 2
+    with real.client() as client:
+        assert client.call("made", {"items": [1]}, parallelism=1)["results"][0].tolist() == [1.5]
+        # All of them JSON.
+        assert client.call("made", {"items": [0]}, parallelism=1) == {"results": ["none"]}
+
+
+def test_a_dict_of_arrays_as_the_file_items_is_its_arrays(real):
+    with real.client() as client:
+        told = client.call("of-shape", files={"items": {"b": numpy.arange(2), "a": numpy.zeros((3, 1))}}, parallelism=1)
+        assert [each["shape"] for each in told["results"]] == [[2], [3, 1]]
+
+
+def test_a_large_array_as_json_is_told_to_be_slow(real, caplog):
+    with real.executor("same", parallelism=1) as pool:
+        assert list(pool.map([numpy.zeros(2)])) == [[0.0, 0.0]]
+        assert not caplog.records
+        pool.map([1, numpy.zeros(40_000), numpy.zeros(40_000)])
+    assert [each.getMessage() for each in caplog.records] == [
+        "item 1 is an array, and goes as a list of 160002 bytes: map(function, items), with the function itself first, "
+        "gives it the array, many times faster"
+    ]
+
+
+@pytest.mark.parametrize(
+    "data,said",
+    [
+        (b"no archive", "the file 'items': it is no zip archive of items, such as .npz: File is not a zip file"),
+        (file_of([numpy.arange(9)]).replace(b"NUMPY", b"NOTHG", 1), "item 0: Bad CRC-32 for file '0.npy'"),
+    ],
+)
+def test_a_file_of_items_that_cannot_be_read_is_refused(attempt, data, said):
+    assert said in attempt("styles:same", "{}", files={"items": data}).refusal()
+
+
+def test_an_item_that_is_not_what_its_name_says_is_refused(attempt):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:
+        zipped.writestr("a/", "")
+        zipped.writestr("a/0.json", "1")
+        zipped.writestr("a/1.json", "{")
+        zipped.writestr("a/2.npy", "x")
+    said = attempt("styles:same", "{}", files={"items": file.getvalue()}).refusal()
+    assert "item 1: not JSON" in said or "not JSON: " in said
+
+
+def test_items_of_the_input_are_not_those_of_a_file(attempt):
+    files = {"items": b"no archive"}
+    assert attempt("styles:same", json.dumps({"items": [1]}), files=files).value() == {"results": [1]}
+
+
+def test_several_arguments_of_an_item_are_in_its_json(attempt):
+    one = attempt("styles:pair", '{"scale": 2}', files={"items": file_of([[3, 1], {"a": 5, "b": 1}])})
+    assert one.results() == [4, 8]
+    assert "/items/0 has 3 arguments" in attempt("styles:pair", "{}", files={"items": file_of([[1, 2, 3]])}).refusal()
+
+
+def test_without_a_type_the_result_is_an_archive_all_the_same(attempt):
+    one = attempt("styles:same", '{"keepGoing": true}', files={"items": file_of([b"x", 2, b""])})
+    assert read_results(one.output()) == {"results": [b"x", 2, b""], "errors": []}
+    assert sorted(path.name for path in one.path.iterdir()) == ["files", "input", "output", "progress"]
+    assert one.progress()[-1] == "3 3"
+
+
+def test_a_file_has_as_many_items_as_keep_all_processes_busy():
+    array = numpy.zeros(1 << 20, dtype=numpy.uint8)
+
+    def sizes(items, at_most=None, most_bytes=512 << 20):
+        return [len(batch) for batch in archives(iter(items), at_most, most_bytes)]
+
+    assert sizes([array] * 130) == [64, 64, 2]
+    assert sizes([array] * 5, at_most=2) == [2, 2, 1]
+    assert sizes([array] * 5, most_bytes=3 << 20) == [2, 2, 1]
+    large = numpy.zeros(16 << 20, dtype=numpy.uint8)
+    assert sizes([large] * 33) == [31, 2]
+    assert sizes([]) == []
+    assert archive([]).media_type == ARCHIVE
