@@ -28,32 +28,38 @@ Y
   [ "$(stat -f -c %T "$dir")" != overlayfs ] || snapshotter=native
   # restrict_oom_score_adj: where CAP_SYS_RESOURCE is missing no sandbox would start without it.
   cat >"$dir/containerd.toml" <<T
-version = 2
+version = 4
 root = "$dir/containerd"
 state = "$dir/containerd-state"
+# Those of other file systems, and those that have places of the whole machine.
 disabled_plugins = [
-  "io.containerd.internal.v1.opt", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.image-verifier.v1.bindir", "io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri",
+  "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.erofs", "io.containerd.snapshotter.v1.zfs",
 ]
-[grpc]
+[plugins."io.containerd.server.v1.grpc"]
   address = "$socket"
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "windlass.test/pause:1"
+[plugins."io.containerd.server.v1.ttrpc"]
+  address = "$socket.ttrpc"
+[plugins."io.containerd.shim.v1.manager"]
+  socket_dir = "$shims"
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = "$snapshotter"
+  pinned_images = { sandbox = "windlass.test/pause:1" }
+  # A directory for each registry that is to be asked otherwise than by its name: tests/install/image has one.
+  registry = { config_path = "$dir/registries" }
+[plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   disable_apparmor = true
   netns_mounts_under_state_dir = true
-  # A directory for each registry that is to be asked otherwise than by its name: tests/install/image has one.
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "$dir/registries"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "$cni_bin"
+  cdi_spec_dirs = []
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["$cni_bin"]
     conf_dir = "$dir/cni"
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "$snapshotter"
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        Root = "$dir/runc"
+  [plugins."io.containerd.cri.v1.runtime".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    runtime_path = "$bin/containerd-shim-runc-v2"
+    options = { Root = "$dir/runc" }
 T
 
   # ptp routes each pod: a bridge would hide the traffic between pods from kube-proxy where the kernel

@@ -28,6 +28,7 @@ use_run() {
   cgroup=$netns
   veth=wl-$(sha256sum <<<"${netns#windlass-}" | cut -c1-8) # 15 characters at most
   socket=$dir/containerd.sock
+  shims=/run/$veth # their sockets: a path of one is too long in the run's directory
   etcd_dir=${WINDLASS_CLUSTER_ETCD_DIR:-$dir}/etcd-$veth
 }
 
@@ -122,7 +123,7 @@ end() {
 
 cgroup_mounts() { awk '$3 ~ /^cgroup2?$/ { print $2 }' /proc/self/mounts; }
 
-ctr_run() { ctr --address "$socket" --namespace k8s.io "$@"; }
+ctr_run() { "$dir/bin/ctr" --address "$socket" --namespace k8s.io "$@"; }
 
 # make_cpus COUNT: what /sys/devices/system/node is to show: one node with so many CPUs. Each is one of the machine's, by a
 # name with more zeros: the kubelet counts them all, and hands none to a cgroup that the machine lacks.
