@@ -23,6 +23,7 @@ mod pod_state;
 pub(crate) mod pod_template;
 pub(crate) mod report_endpoint;
 pub(crate) mod standby;
+mod suspension;
 pub(crate) mod worker_source;
 
 #[cfg(test)]

@@ -10,12 +10,12 @@ use kube::ResourceExt as _;
 use windlass_core::Cpus;
 use windlass_core::plan::AttemptState;
 
-use super::late_pod::{is_told_to_suspend, was_never_resumed};
 use super::managed::{self, ManagedJob};
 use super::managed_pod::is_placeholder;
 use super::owner::{PodOwner, is_standby, own_batch_job, own_pod};
 use super::pod_state::{end_of, held_since, is_ready, pod_state, unknown, unschedulable_since};
 use super::standby::claimed_since;
+use super::suspension::{is_told_to_suspend, was_never_resumed};
 use crate::labels::AttemptLabels;
 use crate::version::{is_older, version_of};
 
