@@ -113,7 +113,7 @@ impl AttemptObjects {
         }
         let was_paused = known.is_some_and(|known| known.uid == batch_job.uid && known.is_paused());
         let goes_on = was_paused && batch_job.is_open() && !batch_job.stopping;
-        if goes_on && !batch_job.suspended && self.last_pod.is_some() && !self.has_own_live_pod() {
+        if goes_on && !batch_job.suspended && self.last_pod.is_some() && !self.has_lasting_pod() {
             batch_job.resumed = true;
         }
         // Nothing of it says since when it has no parallelism, nor since when one had been suspended that goes on.
@@ -149,9 +149,9 @@ impl AttemptObjects {
         pod.owner_uid.is_some() && pod.owner_uid == self.batch_job_uid
     }
 
-    /// Whether a pod of its present batch Job lives.
-    fn has_own_live_pod(&self) -> bool {
-        self.pods.values().any(|pod| self.is_trusted(pod) && pod.is_live())
+    /// Whether a pod of its present batch Job lives, and nobody has deleted it.
+    fn has_lasting_pod(&self) -> bool {
+        self.pods.values().any(|pod| self.is_trusted(pod) && pod.is_live() && !pod.stopping)
     }
 
     /// Whether there is a pod of its present batch Job. One that an earlier batch Job has left does not keep this one from
