@@ -82,6 +82,10 @@ def ways(server, pool, cpus, items):
     executors = {name: windlass.Executor(name, **called) for name in FUNCTIONS[:-1]}
     client = server.client(windlass.Client)
     sizes = [items[0].size] * len(items)
+
+    def submit(item):
+        return executors["total"].submit(total, item)
+
     return {
         "array to array": {
             "Pool.map": lambda: pool.map(both, items),
@@ -91,7 +95,7 @@ def ways(server, pool, cpus, items):
         "array to number": {
             "Pool.map": lambda: pool.map(total, items),
             "Executor.map": lambda: list(executors["total"].map(total, items)),
-            "one job for each array": lambda: [job.result() for job in [executors["total"].submit(total, item) for item in items]],
+            "one job for each array": lambda: [job.result() for job in [submit(item) for item in items]],
         },
         "number to array": {
             "Pool.map": lambda: pool.map(made, sizes),

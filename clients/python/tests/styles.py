@@ -85,6 +85,16 @@ def where(data: Path, table: "Path | None" = None):
     return [data.read_bytes().decode(), table and table.read_text()]
 
 
+def beside(data: Path):
+    # What lies beside the output, as bytes: a result that is no JSON.
+    return "\n".join(sorted(os.listdir(data.parent))).encode()
+
+
+@windlass.function(output_type="application/json")
+def told_as_json(value):
+    return b"1\n2"
+
+
 def lines(text):
     return text.splitlines()
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 
 import pytest
@@ -12,6 +13,7 @@ from conftest import Server
 import windlass
 from windlass._archive import ARCHIVE, archive, encode_item, read_results
 from windlass._batches import archives
+from windlass._codecs import Undecodable
 
 numpy = pytest.importorskip("numpy")
 
@@ -97,7 +99,8 @@ def test_items_of_several_kinds_are_what_they_were(real):
 def test_the_parameters_annotation_says_what_an_item_is(real):
     array = numpy.arange(3)
     with real.executor("raw", parallelism=1) as pool:
-        assert list(pool.map(styles.raw, [b"one", b"", array]))[:2] == [b"one", b""]
+        *given, of_array = pool.map(styles.raw, [b"one", b"", array])
+        assert given == [b"one", b""] and of_array.startswith(b"\x93NUMPY")
     with real.executor("where", parallelism=1) as pool:
         assert list(pool.map(styles.where, [b"one", b"two"])) == [["one", None], ["two", None]]
     with real.executor("arrays", parallelism=1) as pool:
@@ -129,7 +132,8 @@ def test_without_keep_going_what_was_computed_is_kept(real):
                             parallelism=1)  # fmt: skip
         with pytest.raises(windlass.ItemsFailed) as raised:
             client.value(job)
-        assert raised.value.results.keys() <= {0} and raised.value.errors[0].item == 1
+        assert {number: array.tolist() for number, array in raised.value.results.items()} == {0: [0, 1]}
+        assert raised.value.errors[0].item == 1
         assert client.get(job).status.phase == "Failed"
 
 
@@ -182,7 +186,7 @@ def test_a_large_array_as_json_is_told_to_be_slow(real, caplog):
     "data,said",
     [
         (b"no archive", "the file 'items': it is no zip archive of items, such as .npz: File is not a zip file"),
-        (file_of([numpy.arange(9)]).replace(b"NUMPY", b"NOTHG", 1), "item 0: Bad CRC-32 for file '0.npy'"),
+        (file_of([numpy.arange(9)]).replace(b"NUMPY", b"NOTHG", 1), "item 0 of the job: Bad CRC-32 for file '0.npy'"),
     ],
 )
 def test_a_file_of_items_that_cannot_be_read_is_refused(attempt, data, said):
@@ -197,7 +201,7 @@ def test_an_item_that_is_not_what_its_name_says_is_refused(attempt):
         zipped.writestr("a/1.json", "{")
         zipped.writestr("a/2.npy", "x")
     said = attempt("styles:same", "{}", files={"items": file.getvalue()}).refusal()
-    assert "item 1: not JSON" in said or "not JSON: " in said
+    assert "item 1 of the job: not JSON" in said
 
 
 def test_items_of_the_input_are_not_those_of_a_file(attempt):
@@ -231,3 +235,69 @@ def test_a_file_has_as_many_items_as_keep_all_processes_busy():
     assert sizes([large] * 33) == [31, 2]
     assert sizes([]) == []
     assert archive([]).media_type == ARCHIVE
+
+
+def test_the_file_of_an_item_is_there_during_its_call_only_and_has_the_name_of_nothing_else(attempt):
+    one = attempt("styles:beside", '{"keepGoing": true}', files={"items": file_of([b"x"] * 5)}, parallelism=1)
+    names = [each.decode().split("\n") for each in read_results(one.output())["results"]]
+    for number, seen in enumerate(names):
+        assert [name for name in seen if name.startswith("output.") and "results" not in name] == [
+            f"output.{number}.bin"
+        ]
+    # Results are written to a file that no item can have, whatever the process's number is.
+    assert any(re.fullmatch(r"output\.results-\d+", name) for name in names[-1]), names
+
+
+def test_a_function_that_says_its_bytes_are_json_cannot_answer_for_other_items(attempt):
+    one = attempt("styles:told_as_json", '{"keepGoing": true}', files={"items": file_of([b"x", b"y"])})
+    failed = one.value()["errors"]
+    assert [(each["item"], each["type"]) for each in failed] == [(0, "NoJson"), (1, "NoJson")]
+
+
+def zip_of(members, compression=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as zipped:
+        for name, data in members.items():
+            zipped.writestr(name, data)
+    return file.getvalue()
+
+
+def of_a_later_version(data):
+    # The version that is needed to read a member, in the directory of the archive.
+    at = data.index(b"PK\1\2")
+    return data[: at + 6] + b"\x63" + data[at + 7 :]
+
+
+@pytest.mark.parametrize(
+    "data,said",
+    [
+        (of_a_later_version(zip_of({"0.bin": b"x"})), "it is no zip archive of items"),
+        (zip_of({"0.bin": b"x" * 99}, zipfile.ZIP_LZMA).replace(b"\x5d\0\0", b"\xff\xff\xff"), "item 0 of the job: "),
+    ],
+)
+def test_an_archive_that_cannot_be_opened_is_a_bad_input(attempt, data, said):
+    assert said in attempt("styles:same", "{}", files={"items": data}).refusal()
+
+
+def test_a_long_ending_is_no_reason_to_fail(attempt):
+    one = attempt("styles:where", "{}", files={"items": zip_of({"a." + "x" * 300: b"one"})})
+    assert one.results() == [["one", None]]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"no archive",
+        zip_of({"0.bin": b"\0" * (1 << 20)}, zipfile.ZIP_DEFLATED),
+        zip_of({"0.json": b"1", "failed.json": b"[1]"}),
+        of_a_later_version(zip_of({"0.bin": b"x"})),
+    ],
+)
+def test_an_archive_of_results_that_is_none_is_told(data):
+    with pytest.raises(Undecodable):
+        read_results(data)
+
+
+def test_what_is_told_of_items_that_failed_replaces_no_result():
+    data = zip_of({"0.json": b"1", "failed.json": b'{"results": [], "errors": [], "other": 1}'})
+    assert read_results(data) == {"results": [1], "errors": []}

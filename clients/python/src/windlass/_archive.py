@@ -36,7 +36,8 @@ from windlass._json import encode as encode_json
 ITEMS = "items"
 ARCHIVE = "application/vnd.windlass.items+zip"
 
-FAILED = "failed.json"
+# What is told of items without a result, and its fields.
+FAILED, FAILED_FIELDS = "failed.json", ("errors", "notComputed")
 
 ENDINGS = {NPY: ".npy", NPZ: ".npz", ARROW: ".arrow", PARQUET: ".parquet", JSON: ".json", PICKLE: ".pickle"}
 TYPES = {ending: media_type for media_type, ending in ENDINGS.items()}
@@ -94,7 +95,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         try:
             self.zipped = pythons("zipfile").ZipFile(path)
-        except (pythons("zipfile").BadZipFile, ValueError) as error:
+        except (pythons("zipfile").BadZipFile, ValueError, NotImplementedError) as error:
             raise Undecodable(f"it is no zip archive of items, such as .npz: {error}") from error
         self.members = [member for member in self.zipped.infolist() if not member.is_dir()]
 
@@ -108,14 +109,19 @@ class Archive:
 
     def read(self, number: int) -> bytes:
         """The bytes of an item."""
-        try:
-            data: bytes = self.zipped.read(self.members[number])
-        except (pythons("zipfile").BadZipFile, pythons("zlib").error, EOFError) as error:
-            raise Undecodable(str(error)) from error
-        except (NotImplementedError, RuntimeError) as error:
-            # Of another compression, or encrypted.
-            raise Undecodable(str(error)) from error
-        return data
+        return content_of(self.zipped, self.members[number])
+
+
+def content_of(zipped: Any, member: Any) -> bytes:
+    """A member's bytes. `Undecodable` for what is damaged, encrypted or of another compression."""
+    try:
+        data: bytes = zipped.read(member)
+    except Exception as error:
+        # What the machine lacks has a number; what a decompressor says has none.
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+            raise
+        raise Undecodable(str(error)) from error
+    return data
 
 
 def count(path: Path) -> int:
@@ -204,14 +210,18 @@ def read_results(data: bytes) -> dict[str, Any]:
     told: dict[str, Any] = {}
     try:
         with pythons("zipfile").ZipFile(io.BytesIO(data)) as zipped:
-            for member in zipped.infolist():
-                content, media_type = zipped.read(member), type_of(member.filename)
+            members = zipped.infolist()
+            # Nothing is compressed in it, and no member is there twice.
+            if sum(member.file_size for member in members) > len(data):
+                raise Undecodable("its members are larger than the archive")
+            for member in members:
+                content, media_type = content_of(zipped, member), type_of(member.filename)
                 if member.filename == FAILED:
-                    told = json.loads(content)
+                    told = {name: each for name, each in json.loads(content).items() if name in FAILED_FIELDS}
                 elif media_type == JSON:
                     results.append(json.loads(content))
                 else:
                     results.append(decode(media_type, io.BytesIO(content)))
-    except (pythons("zipfile").BadZipFile, ValueError) as error:
+    except (pythons("zipfile").BadZipFile, ValueError, NotImplementedError, AttributeError) as error:
         raise Undecodable(f"it is no archive of results: {error}") from error
     return {"results": results, **told}

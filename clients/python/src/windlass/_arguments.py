@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import io
 import json
@@ -123,40 +124,60 @@ class Member:
         return io.BytesIO(self.data)
 
 
+# Of the ending of a member's name, which becomes that of a file.
+MOST_ENDING = 32
+
+
 class Items:
     """The items of a job in its file of that name."""
 
     def __init__(self, path: str, arguments: Arguments) -> None:
         self.path, self.arguments = Path(path), arguments
         self.archive: Archive | None = None
+        # The file of the last item, where the function takes a path.
+        self.written: Path | None = None
 
     def item(self, number: int) -> Any:
         """An item, as the parameter wants it. `BadInput` when it cannot be that."""
         callee = self.arguments.callee
+        self.forget()
         if self.archive is None:
             self.archive = Archive(self.path)
         try:
             data, media_type = self.archive.read(number), self.archive.media_type(number)
         except codecs.Undecodable as error:
-            raise BadInput(f"item {number}: {error}") from error
+            raise BadInput(f"item {number} of the job: {error}") from error
         wanted = self.arguments.type_names.get(callee.first or "", "")
         if wanted == "Path" and not codecs.is_json(media_type):
             # Beside the output, as the other files of the attempt.
-            path = Path(f"{os.environ['WINDLASS_OUTPUT']}.{number}{Path(self.archive.members[number].filename).suffix}")
+            ending = Path(self.archive.members[number].filename).suffix[:MOST_ENDING]
+            path = Path(f"{os.environ['WINDLASS_OUTPUT']}.{number}{ending}")
+            self.written = path
             try:
                 path.write_bytes(data)
             except OSError as error:
-                raise Unwritten(f"item {number} cannot be written: {error}") from error
+                raise Unwritten(f"item {number} of the job cannot be written: {error}") from error
             return path
         item = self.arguments.read(
-            "" if codecs.is_json(media_type) else callee.first or "", Member(data), media_type, f"item {number}"
+            "" if codecs.is_json(media_type) else callee.first or "",
+            Member(data),
+            media_type,
+            f"item {number} of the job",
         )
         if callee.spreads:
             check_item(callee, number, item)
         return item
 
+    def forget(self) -> None:
+        """Removes the file of the last item, if there is one: all of them would take the archive's disk once more."""
+        if self.written is not None:
+            with contextlib.suppress(OSError):
+                self.written.unlink()
+            self.written = None
+
     def close(self) -> None:
         """Closes the file."""
+        self.forget()
         if self.archive is not None:
             self.archive.close()
 
@@ -204,6 +225,6 @@ class Arguments:
         try:
             return argument(path, media_type, self.type_names.get(name, ""), self.allow_pickle)
         except json.JSONDecodeError as error:
-            raise BadInput(f"not JSON: {error}") from error
+            raise BadInput(f"{'' if what == 'the input' else f'{what}: '}not JSON: {error}") from error
         except (codecs.Undecodable, UnicodeDecodeError, ModuleNotFoundError) as error:
             raise BadInput(f"{what}: {error}") from error

@@ -34,7 +34,7 @@ def is_archive(media_type: str) -> bool:
 def raise_with_computed(job: Job, computed: bytes) -> NoReturn:
     """Raises for a job that has failed, with what it had computed before."""
     result = job.status.result
-    with contextlib.suppress(ValueError, Undecodable):
+    with contextlib.suppress(ValueError, Undecodable, ModuleNotFoundError):
         of_archive = result is not None and is_archive(result.content_type)
         raise_failed_items(job, read_results(computed) if of_archive else json.loads(computed))
     raise errors.JobFailed(job)

@@ -34,7 +34,7 @@ def encoded(
     if (found := codecs.encode(result)) is not None:
         return found._replace(media_type=wanted) if wanted and found.media_type == codecs.BYTES else found
     try:
-        return codecs.Encoded(codecs.JSON, [encode_json(result, most_depth=most_depth).encode()])
+        return codecs.Encoded(codecs.JSON, [encode_json(result, most_depth=most_depth).encode(), b"\n"])
     except NoJson:
         if not allow_pickle:
             raise
@@ -43,10 +43,7 @@ def encoded(
 
 def write_result(result: Any, function: Callable[..., Any], job: Mapping[str, str], allow_pickle: bool) -> None:
     """The result and its media type, each whole or not at all. `NoJson` when it cannot be given back."""
-    found = encoded(result, function, allow_pickle)
-    if found.media_type == codecs.JSON:
-        found.parts.append(b"\n")
-    _write(found, job)
+    _write(encoded(result, function, allow_pickle), job)
 
 
 def write_pickle(result: Any, job: Mapping[str, str]) -> None:

@@ -3,8 +3,8 @@
 What is said through the pipes, a line each. To the process:
 
 - `j` and an object: a job begins. `arguments` are those of all its calls, by name. `variables` are its environment
-  variables, and null where there is no job after it. `archive` is the file with its items, or null: then the items
-  below are their numbers.
+  variables, and null where there is no job after it. `archive` is the file with its items, or null without one. With
+  it the items below are numbers of those in it.
 - flags and a list: the items to call the function with. `k` keeps going when one fails, else the rest of the list is
   dropped; `c` asks for a check after them, of what the job has left in the process. `p` lets the call tell the job's
   progress. `w` is one call with the whole input, and the process reads that and writes the result itself.
@@ -265,14 +265,16 @@ class Caller:
         if not self.callee.spreads:
             positions = [item]
         result = self.run(*positions, **names, **self.settings)
-        if self.items is None and marks_of(self.function).output_type in (None, JSON):
+        wanted = marks_of(self.function).output_type
+        if wanted == JSON or (self.items is None and wanted is None):
             # Compact, and a line: JSON escapes line breaks.
             return encode(result, most_depth=ITEM_DEPTH)
         found = encoded(result, self.function, self.allow_pickle, ITEM_DEPTH)
         if found.media_type == JSON:
-            return b"".join(found.parts).decode()
+            return bytes(found.parts[0]).decode()
         if self.spool is None:
-            self.spool = Spool(f"{os.environ['WINDLASS_OUTPUT']}.{os.getpid()}")
+            # No item's file is called so: after the dot that has the item's number.
+            self.spool = Spool(f"{os.environ['WINDLASS_OUTPUT']}.results-{os.getpid()}")
         return self.spool.line(found)
 
     def keep_exception(self, error: Exception) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from windlass import errors
 from windlass._archive import ITEMS, archive
 from windlass._arguments import FILE_TYPES, type_names
-from windlass._batches import MOST_ARCHIVE_BYTES, archives, batches, keeps_going
+from windlass._batches import ARCHIVE_BYTES, MOST_ARCHIVE_BYTES, archives, batches, keeps_going
 from windlass._codecs import JSON, encode, matches
 from windlass._signature import Callee, describe
 from windlass.models import Function
@@ -77,7 +77,9 @@ class Registered:
         self.takes_archive = (
             self.keeps_going and not schema and (not taken or any(matches(JSON, each) for each in taken))
         )
-        self.most_bytes = min(MOST_ARCHIVE_BYTES, function.spec.max_input_bytes or MOST_ARCHIVE_BYTES)
+        # Results may be some times larger than their items, as floats of bytes are.
+        room = max(ARCHIVE_BYTES, function.spec.max_result_bytes // 8)
+        self.most_bytes = min(MOST_ARCHIVE_BYTES, room, function.spec.max_input_bytes or MOST_ARCHIVE_BYTES)
 
     def works(
         self, called: Callable[..., Any], items: tuple[Iterable[Any], ...], chunksize: int | None

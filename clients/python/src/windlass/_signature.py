@@ -48,7 +48,7 @@ def function(
 
     `items` is whether it is called with each of the input's `items` or once with the whole input; without it, the
     parameters say so. `input_types` are the media types that it takes, such as `image/*`; without them, all.
-    `output_type` is the media type of the bytes that it returns.
+    `output_type` is the media type of the bytes that it returns. Of items, results stay what they are with it.
     """
     if isinstance(input_types, str):
         raise TypeError(f"input_types is a list of media types, such as [{input_types!r}]")

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 use windlass_core::assignment::{Idle, NeverReady};
 
+use super::replacements::one_line;
 use super::running_attempts::LiveAttempts;
 use super::start::confinement;
 use super::warm_pool::{WarmAge, WarmFunction, WarmKey, WarmWorker};
@@ -76,6 +77,7 @@ impl LiveAttempts {
     pub(crate) fn note_replaced(&mut self, key: &WarmKey, why: &str) {
         let function = &key.function;
         if let Some(others) = self.replacements.note(function, Instant::now()) {
+            let why = one_line(why);
             info!(%function, %why, others, "a process of a function is replaced");
         }
     }

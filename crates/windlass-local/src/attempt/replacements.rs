@@ -8,6 +8,9 @@ use tokio::time::Instant;
 /// One line of a function in so long: a function may have each of its processes replaced by each job.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// The longest reason.
+const WHY_CHARACTERS: usize = 500;
+
 /// When each function was told of last, and how many replacements were not told since.
 #[derive(Default)]
 pub(super) struct Replacements(HashMap<String, (Instant, u64)>);
@@ -32,6 +35,11 @@ impl Replacements {
     }
 }
 
+/// Why, which a function may have said: one line, and no long one.
+pub(super) fn one_line(why: &str) -> String {
+    why.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WHY_CHARACTERS).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +53,12 @@ mod tests {
         assert_eq!(replacements.note("a", now + PAUSE / 2), None);
         assert_eq!(replacements.note("a", now + PAUSE), Some(2));
         assert_eq!(replacements.note("a", now + 3 * PAUSE), Some(0));
+    }
+
+    #[test]
+    fn what_a_function_says_is_one_line_of_the_log() {
+        let said = "left open /tmp/a\n2026-01-01 INFO all is well\u{1b}[2J";
+        assert_eq!(one_line(said), "left open /tmp/a 2026-01-01 INFO all is well [2J");
+        assert_eq!(one_line(&"é".repeat(1000)).chars().count(), WHY_CHARACTERS);
     }
 }

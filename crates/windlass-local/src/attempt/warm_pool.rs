@@ -136,7 +136,8 @@ impl WarmPool {
             .then_some("it is as old as maxAgeSeconds says")
     }
 
-    /// Keeps a worker whose function waits, if it may be kept and is not [worn out](Self::worn_out). Returns those that are to be ended.
+    /// Keeps a worker whose function waits, if it may be kept and is not [worn out](Self::worn_out). Returns those that are
+    /// to be ended.
     pub(super) fn keep(&mut self, worker: WarmWorker) -> Vec<WarmWorker> {
         let Some(WarmFunction { policy, .. }) = self.functions.get(&worker.key) else {
             return vec![worker];
