@@ -1,13 +1,15 @@
 //! Exit codes tell done, failed, misused and interrupted apart.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{run_windlass, server_of, stdout_of, windlass_with};
+use super::{run_windlass, server_of, stdout_of, windlass_with, without_settings};
 use crate::support::server::Server;
-use crate::support::{eventually, text, traces};
+use crate::support::{eventually, text, traces, windlass};
 
 #[test]
 fn exit_codes_tell_done_failed_misused_and_interrupted_apart() {
@@ -70,19 +72,48 @@ fn an_interrupt_cancels_what_was_called_only(server: &Server, marker: &Path) {
         (&["call", "slow", "--name", "called"][..], "Cancelled"),
         (&["submit", "slow", "--name", "submitted", "--wait"], "Running"),
     ] {
-        let child = windlass_with(server)
+        let mut child = windlass_with(server)
             .args(arguments)
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         eventually("the function runs", Duration::from_secs(30), || fs::remove_file(marker).ok());
+        let name = arguments[3];
+        if arguments[0] == "submit" {
+            // It waits once it has said the name; before, an interrupt ends it as any command.
+            let mut said = String::new();
+            let mut lines = BufReader::new(child.stdout.as_mut().unwrap());
+            lines.read_line(&mut said).unwrap();
+            assert_eq!(said.trim_end(), name);
+        }
         Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
-        let name = arguments[3];
         eventually("its phase is told", Duration::from_secs(30), || {
             stdout_of(server, &["get", name]).contains(phase).then_some(())
         });
     }
+}
+
+#[test]
+fn an_interrupt_before_the_server_has_answered_says_that_a_job_may_be_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let child = without_settings(&windlass())
+        .env("WINDLASS_SERVER", format!("http://{address}"))
+        .env("WINDLASS_TOKEN", "some-token-that-nobody-reads")
+        .args(["call", "slow"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It is asked, and never answers.
+    let (mut asked, _) = listener.accept().unwrap();
+    asked.read_exact(&mut [0; 4]).unwrap();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("a job may be there; `windlass list` shows it"), "{said}");
 }

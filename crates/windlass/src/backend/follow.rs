@@ -11,7 +11,7 @@ use crate::flags::wait::WaitFlags;
 use crate::output::log;
 use crate::output::progress::Progress;
 use crate::output::terminal;
-use crate::process::{self, INTERRUPTED};
+use crate::process::INTERRUPTED;
 
 /// Shows progress until the job has ended.
 pub(crate) async fn to_end(changes: &mut dyn Watch, mut progress: Progress) -> Result<Job, Error> {
@@ -73,6 +73,7 @@ pub(crate) async fn wait(
     key: &JobKey,
     wait: &WaitFlags,
     progress: Progress,
+    stopped: impl Future<Output = ()>,
 ) -> anyhow::Result<Waited> {
     let limit = wait.wait.flatten().map(|seconds| Duration::from_secs(seconds.into()));
     let over = async {
@@ -89,7 +90,7 @@ pub(crate) async fn wait(
         // A job that has ended already is seen, however short the limit is.
         biased;
         ended = end => return Ok(Waited::Ended(Box::new(ended?))),
-        () = process::stopped() => (INTERRUPTED, "interrupted".to_owned()),
+        () = stopped => (INTERRUPTED, "interrupted".to_owned()),
         () = over => (1, format!("not ended within {} s", limit.unwrap_or_default().as_secs())),
     };
     let (program, name) = (backend.program(), &key.name);

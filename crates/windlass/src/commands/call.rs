@@ -4,9 +4,12 @@ use crate::flags::job::JobSpecFlags;
 use clap::Args;
 use std::path::Path;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use windlass_core::{Error, Phase};
+use tokio::time::timeout;
+use windlass_core::{Error, Job, Phase};
 
 use crate::backend::follow;
 use crate::backend::resolve::Backend;
@@ -15,6 +18,9 @@ use crate::output::log;
 use crate::output::progress::Progress;
 use crate::output::result_file::ResultFile;
 use crate::process::{self, INTERRUPTED};
+
+/// How long an interrupted caller waits for the answer that says which job is to be cancelled.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Call a function and print its result: the bytes that it wrote, and nothing else.
 ///
@@ -55,7 +61,16 @@ pub(crate) async fn carry_out(
 ) -> anyhow::Result<ExitCode> {
     // Before the work, so that none is done for a result that cannot be kept.
     let output = ResultFile::open(output)?;
-    let job = backend.submit(new, key).await?;
+    let mut stopped = pin!(process::stopped());
+    let mut submitted = pin!(backend.submit(new, key));
+    let job = tokio::select! {
+        job = &mut submitted => job?,
+        // Only the answer says which job is to be cancelled.
+        () = &mut stopped => {
+            let job = timeout(ANSWER_PATIENCE, submitted).await;
+            return cancel_for_interrupt(backend, job.ok().transpose()?).await;
+        }
+    };
     let job_key = job.key();
     let follow = async {
         let mut changes = backend.jobs.watch(&job_key).await?;
@@ -63,16 +78,28 @@ pub(crate) async fn carry_out(
     };
     let job = tokio::select! {
         ended = follow => ended?,
-        () = process::stopped() => {
-            let cancelled = backend.jobs.cancel(&job_key, Some(&job.metadata.uid)).await.map(drop);
-            log::print_line(&interrupted(backend.program(), &job_key.name, cancelled));
-            return Ok(ExitCode::from(INTERRUPTED));
-        }
+        () = stopped => return cancel_for_interrupt(backend, Some(job)).await,
     };
     if job.status.phase == Some(Phase::Succeeded) {
         backend.write_result(&job_key, false, output).await?;
     }
     Ok(follow::verdict(&job))
+}
+
+/// Cancels the job of a caller who was interrupted, if it is known.
+async fn cancel_for_interrupt(backend: &Backend, job: Option<Job>) -> anyhow::Result<ExitCode> {
+    let said = match job {
+        Some(job) => {
+            let cancelled = backend.jobs.cancel(&job.key(), Some(&job.metadata.uid)).await;
+            interrupted(backend.program(), &job.metadata.name, cancelled.map(drop))
+        }
+        None => format!(
+            "windlass: interrupted, and the server has not answered: a job may be there; `{} list` shows it",
+            backend.program()
+        ),
+    };
+    log::print_line(&said);
+    Ok(ExitCode::from(INTERRUPTED))
 }
 
 /// What becomes of a job whose caller was interrupted.

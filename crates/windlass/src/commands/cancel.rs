@@ -15,6 +15,7 @@ use crate::commands::each_name::each_name;
 use crate::output::log;
 use crate::output::objects;
 use crate::output::progress::Progress;
+use crate::process;
 
 /// Ask for the end of jobs. One that has ended stays as it is.
 ///
@@ -37,7 +38,15 @@ pub(crate) async fn cancel(backend: &Backend, args: &Cancel) -> anyhow::Result<E
     let (mut jobs, missing) = each_name(&args.jobs, cancel).await?;
     if args.wait.wait.is_some() {
         for job in &mut jobs {
-            match follow::wait(backend, &job.key(), &args.wait, Progress::bar_only()).await? {
+            match follow::wait(
+                backend,
+                &job.key(),
+                &args.wait,
+                Progress::bar_only(),
+                process::stopped(),
+            )
+            .await?
+            {
                 Waited::Ended(ended) => *job = with_input_of(job, *ended),
                 Waited::Not(code) => return Ok(code),
             }

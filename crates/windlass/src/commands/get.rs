@@ -47,7 +47,9 @@ pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCod
             continue;
         }
         let known = known(backend, &key, args.output).await?;
-        match follow::wait(backend, &key, &args.wait, Progress::bar_only()).await? {
+        match follow::wait(backend, &key, &args.wait, Progress::bar_only(), process::stopped())
+            .await?
+        {
             Waited::Ended(job) => jobs.push(whole(known.as_ref(), *job)),
             Waited::Not(code) => return Ok(code),
         }

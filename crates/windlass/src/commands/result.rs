@@ -12,6 +12,7 @@ use crate::backend::follow::{self, Waited};
 use crate::backend::resolve::Backend;
 use crate::output::progress::Progress;
 use crate::output::result_file::ResultFile;
+use crate::process;
 
 /// Print a job's result: the bytes that its function wrote, and nothing else.
 ///
@@ -35,7 +36,9 @@ pub(crate) async fn result(backend: &Backend, args: &ResultOf) -> anyhow::Result
     let output = ResultFile::open(args.output.as_deref())?;
     let key = backend.key(&args.job);
     if args.wait.wait.is_some() {
-        match follow::wait(backend, &key, &args.wait, Progress::bar_only()).await? {
+        match follow::wait(backend, &key, &args.wait, Progress::bar_only(), process::stopped())
+            .await?
+        {
             Waited::Ended(job) if job.status.phase == Some(Phase::Succeeded) => {}
             Waited::Ended(job) if args.partial && job.status.result.is_some() => {}
             Waited::Ended(job) => return Ok(follow::verdict(&job)),

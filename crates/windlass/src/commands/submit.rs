@@ -14,6 +14,7 @@ use crate::flags::output_form::OutputForm;
 use crate::output::objects;
 use crate::output::progress::Progress;
 use crate::output::terminal;
+use crate::process;
 
 /// Submit a job, and print its name.
 #[derive(Debug, Args)]
@@ -46,6 +47,8 @@ pub(crate) async fn show_new(
 ) -> anyhow::Result<ExitCode> {
     let output = *output;
     let waits = wait.wait.is_some();
+    // Whoever sees its name may interrupt.
+    let stopped = process::stopped();
     // A name is of use at once, the other shapes when there is something to see.
     match output {
         None => objects::print(&format!("{}\n", terminal::line(&job.metadata.name)))?,
@@ -56,7 +59,7 @@ pub(crate) async fn show_new(
     if !waits {
         return Ok(ExitCode::SUCCESS);
     }
-    match follow::wait(backend, &job.key(), wait, Progress::bar_only()).await? {
+    match follow::wait(backend, &job.key(), wait, Progress::bar_only(), stopped).await? {
         Waited::Ended(ended) => {
             let job = with_input_of(job, *ended);
             if let Some(shape) = output.filter(|shape| *shape != OutputForm::Name) {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use crate::backend::follow::{self, Waited};
 use crate::backend::resolve::Backend;
 use crate::output::progress::Progress;
+use crate::process;
 
 /// Follow a job to its end.
 ///
@@ -21,7 +22,15 @@ pub(crate) struct Watch {
 
 pub(crate) async fn watch(backend: &Backend, args: &Watch) -> anyhow::Result<ExitCode> {
     let wait = WaitFlags { wait: None };
-    match follow::wait(backend, &backend.key(&args.job), &wait, Progress::start()).await? {
+    match follow::wait(
+        backend,
+        &backend.key(&args.job),
+        &wait,
+        Progress::start(),
+        process::stopped(),
+    )
+    .await?
+    {
         Waited::Ended(job) => Ok(follow::verdict(&job)),
         Waited::Not(code) => Ok(code),
     }
