@@ -52,6 +52,7 @@ mod run_attempt;
 mod running;
 mod serving;
 mod shared_memory;
+mod signals;
 mod standby;
 mod stdio;
 mod stop;
@@ -79,7 +80,7 @@ pub use shared_memory::{OWN_SHARED_MEMORY, can_own_shared_memory};
 pub use usage_file::{read_usage, usage_files};
 
 use function::GRACE;
-use run_attempt::Signals;
+use signals::Signals;
 
 /// Longer than any process lives.
 const LONG: Duration = Duration::from_secs(u32::MAX as u64);

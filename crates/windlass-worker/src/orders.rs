@@ -10,9 +10,10 @@ use windlass_core::assignment::{Idle, Instruction, NeverReady};
 
 use crate::json_line::json_line;
 use crate::report::inherited_socket;
-use crate::run_attempt::{AttemptEnd, Signals, run_attempt};
+use crate::run_attempt::{AttemptEnd, run_attempt};
 use crate::running::{Warm, wait_warm};
 use crate::serving::ServingEnd;
+use crate::signals::Signals;
 use crate::stdio::log_line;
 use crate::stop;
 

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::signal::unix::Signal;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use windlass_core::Outcome;
 use windlass_core::assignment::{Assignment, Idle, Order, RunAs};
@@ -23,7 +22,9 @@ use crate::progress::ProgressFile;
 use crate::report::{Reporter, ServerSays};
 use crate::running::{RunningFunction, Warm};
 use crate::serving::protocol::Served;
-use crate::stop_signals::{StopSignals, heed_children};
+use crate::signals::Signals;
+use crate::stop::report_unstopped;
+use crate::stop_signals::StopSignals;
 use crate::usage_file::UsageSamples;
 use crate::whose_end::whose_end;
 use crate::{fence, inputs, running, stdio, stop};
@@ -61,14 +62,6 @@ struct Attempt<'a> {
     grace: Duration,
 }
 
-/// What this process is told by signals.
-pub(crate) struct Signals {
-    /// To stop.
-    pub(crate) stop: StopSignals,
-    /// That a child has ended.
-    pub(crate) children: Signal,
-}
-
 /// A function that has been started, and what watches it.
 struct Running {
     since: Timestamp,
@@ -93,13 +86,6 @@ pub(crate) struct AttemptEnd {
 impl From<u8> for AttemptEnd {
     fn from(code: u8) -> Self {
         Self { code, waits: None }
-    }
-}
-
-impl Signals {
-    /// Before the function starts, so that no signal is missed.
-    pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self { stop: StopSignals::listen()?, children: heed_children()? })
     }
 }
 
@@ -187,13 +173,6 @@ async fn unless_unsettled(
             report_unstopped(warm.function.stop(REPLACED_GRACE.min(grace)).await);
             None
         }
-    }
-}
-
-/// What cannot be ended, such as a process in an uninterruptible call, does not hold the result back.
-fn report_unstopped(stopped: io::Result<()>) {
-    if let Err(error) = stopped {
-        stdio::log_line(&format!("windlass worker: {error}"));
     }
 }
 

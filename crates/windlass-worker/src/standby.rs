@@ -19,9 +19,10 @@ use windlass_core::assignment::{
 use crate::Error;
 use crate::orders::why;
 use crate::report::wait_for_assignment;
-use crate::run_attempt::{FAILED, STOPPED, Signals, run_attempt};
+use crate::run_attempt::{FAILED, STOPPED, run_attempt};
 use crate::running::{Warm, wait_warm};
 use crate::serving::ServingEnd;
+use crate::signals::Signals;
 use crate::stdio::log_line;
 use crate::stop;
 

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait, waitpid};
 use tokio::process::Child;
 
+use crate::stdio;
 use crate::usage::read_kernel_file;
 
 /// First and longest pause between two looks at a group that was killed.
@@ -104,5 +105,12 @@ fn ignore_exited(killed: Result<(), Errno>) -> io::Result<()> {
     match killed {
         Ok(()) | Err(Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What cannot be ended, such as a process in an uninterruptible call, does not hold the result back.
+pub(crate) fn report_unstopped(stopped: io::Result<()>) {
+    if let Err(error) = stopped {
+        stdio::log_line(&format!("windlass worker: {error}"));
     }
 }
