@@ -28,7 +28,7 @@ from windlass._codecs import (
     decode,
     encode,
 )
-from windlass._ends import Unwritten
+from windlass._ends import writing
 from windlass._import_path import pythons
 from windlass._json import encode as encode_json
 
@@ -157,23 +157,19 @@ class Spool:
 
     def __init__(self, path: str) -> None:
         self.path, self.size = path, 0
-        try:
+        with writing("the result"):
             self.file = open(path, "wb", buffering=0)  # noqa: SIM115
-        except OSError as error:
-            raise Unwritten(f"the result cannot be written: {error}") from error
 
     def line(self, result: Encoded) -> str:
         """Writes a result; the line that says where it is. `Unwritten` when it cannot be."""
         begin = self.size
-        try:
+        with writing("the result"):
             for part in result.parts:
                 left = memoryview(part).cast("B")
                 while left:
                     written = self.file.write(left) or 0
                     left = left[written:]
                     self.size += written
-        except OSError as error:
-            raise Unwritten(f"the result cannot be written: {error}") from error
         told = [self.path, begin, self.size - begin, result.media_type]
         return Written.MARK.decode() + json.dumps(told, separators=(",", ":"))
 

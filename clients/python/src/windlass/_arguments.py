@@ -15,7 +15,7 @@ from typing import Any, Callable
 from windlass import _codecs as codecs
 from windlass import _context
 from windlass._archive import Archive
-from windlass._ends import BadInput, Unwritten
+from windlass._ends import BadInput, writing
 from windlass._signature import Callee, check_item, check_names
 
 # What a parameter is given when it is annotated with a type of this name, and the media types in which a file of the
@@ -153,10 +153,8 @@ class Items:
             ending = Path(self.archive.members[number].filename).suffix[:MOST_ENDING]
             path = Path(f"{os.environ['WINDLASS_OUTPUT']}.{number}{ending}")
             self.written = path
-            try:
+            with writing(f"item {number} of the job"):
                 path.write_bytes(data)
-            except OSError as error:
-                raise Unwritten(f"item {number} of the job cannot be written: {error}") from error
             return path
         item = self.arguments.read(
             "" if codecs.is_json(media_type) else callee.first or "",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Callable
 
 from windlass._archive import encode_item
 from windlass._codecs import Encoded
@@ -32,21 +33,29 @@ logger = logging.getLogger("windlass")
 
 def batches(items: Iterator[Any], at_most: int | None) -> Iterator[list[Any]]:
     """Lists of items, in order: as many as one input can hold, and not more than `at_most`."""
+
+    def is_full(count: int, size: int, more: int) -> bool:
+        return size + more > BATCH_BYTES or (at_most is not None and count >= at_most)
+
+    return _grouped(_as_json(items), is_full)
+
+
+def archives(items: Iterator[Any], at_most: int | None, most_bytes: int) -> Iterator[list[Encoded]]:
+    """The same of items that go as a file, each encoded."""
+
+    def is_full(count: int, size: int, more: int) -> bool:
+        has_enough = size >= ARCHIVE_BYTES and count >= ARCHIVE_ITEMS if at_most is None else count >= at_most
+        return has_enough or size + more > most_bytes
+
+    return _grouped(_as_members(items), is_full)
+
+
+def _grouped(sized: Iterator[tuple[Any, int]], is_full: Callable[[int, int, int], bool]) -> Iterator[list[Any]]:
+    """Lists of items with these sizes. One is full by how many it has, their size, and that of the next."""
     batch: list[Any] = []
-    size, is_told = 0, False
-    for number, item in enumerate(items):
-        try:
-            more = len(encode(item)) + 1
-        except NoJson as error:
-            raise NoJson(f"item {number}: {error}") from error
-        if not is_told and more > TOLD_BYTES and type(item).__name__ == "ndarray":
-            is_told = True
-            logger.warning(
-                "item %d is an array, and goes as a list of %d bytes: map(function, items), with the function itself "
-                "first, gives it the array, many times faster",
-                *(number, more),
-            )
-        if batch and (size + more > BATCH_BYTES or (at_most is not None and len(batch) >= at_most)):
+    size = 0
+    for item, more in sized:
+        if batch and is_full(len(batch), size, more):
             yield batch
             batch, size = [], 0
         batch.append(item)
@@ -55,26 +64,37 @@ def batches(items: Iterator[Any], at_most: int | None) -> Iterator[list[Any]]:
         yield batch
 
 
-def archives(items: Iterator[Any], at_most: int | None, most_bytes: int) -> Iterator[list[Encoded]]:
-    """The same of items that go as a file, each encoded."""
-    batch: list[Encoded] = []
-    size = 0
+def _as_json(items: Iterator[Any]) -> Iterator[tuple[Any, int]]:
+    """Items with the bytes that they have as JSON."""
+    is_told = False
     for number, item in enumerate(items):
-        try:
+        with _numbered(number):
+            more = len(encode(item)) + 1
+        if not is_told and more > TOLD_BYTES and type(item).__name__ == "ndarray":
+            is_told = True
+            logger.warning(
+                "item %d is an array, and goes as a list of %d bytes: map(function, items), with the function itself "
+                "first, gives it the array, many times faster",
+                *(number, more),
+            )
+        yield item, more
+
+
+def _as_members(items: Iterator[Any]) -> Iterator[tuple[Encoded, int]]:
+    """Encoded items with the bytes that they have in an archive."""
+    for number, item in enumerate(items):
+        with _numbered(number):
             encoded = encode_item(item)
-        except NoJson as error:
-            raise NoJson(f"item {number}: {error}") from error
-        more = MEMBER_BYTES + sum(memoryview(part).nbytes for part in encoded.parts)
-        is_full = size >= ARCHIVE_BYTES and len(batch) >= ARCHIVE_ITEMS
-        if at_most is not None:
-            is_full = len(batch) >= at_most
-        if batch and (is_full or size + more > most_bytes):
-            yield batch
-            batch, size = [], 0
-        batch.append(encoded)
-        size += more
-    if batch:
-        yield batch
+        yield encoded, MEMBER_BYTES + sum(memoryview(part).nbytes for part in encoded.parts)
+
+
+@contextlib.contextmanager
+def _numbered(number: int) -> Iterator[None]:
+    """Where an item is encoded: `NoJson` says which it is."""
+    try:
+        yield
+    except NoJson as error:
+        raise NoJson(f"item {number}: {error}") from error
 
 
 def maps_items(function: Function) -> bool:

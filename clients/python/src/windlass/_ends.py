@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
+from collections.abc import Iterator
 from typing import NoReturn
 
 FAILED, NO_CONTRACT, BAD_INPUT, FUNCTION_ERROR, CANCELLED = 1, 2, 65, 70, 143
@@ -19,6 +21,15 @@ class BadInput(Exception):
 
 class Unwritten(Exception):
     """The result cannot be written, such as to a disk that is full. The attempt fails, and may be tried again."""
+
+
+@contextlib.contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Where something is written. `Unwritten`, which names it, when it cannot be."""
+    try:
+        yield
+    except OSError as error:
+        raise Unwritten(f"{what} cannot be written: {error}") from error
 
 
 class Stop(Exception):

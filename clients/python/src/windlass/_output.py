@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from windlass import _codecs as codecs
-from windlass._ends import Unwritten
+from windlass._ends import writing
 from windlass._json import MAX_DEPTH, NoJson
 from windlass._json import encode as encode_json
 from windlass._signature import marks_of
@@ -16,12 +16,10 @@ from windlass._signature import marks_of
 
 def write_file(path: str, result: Iterable[bytes]) -> None:
     """Next to its place first, then renamed: half a result is never taken for one. `Unwritten` when it cannot be."""
-    try:
+    with writing("the result"):
         with open(path + ".partial", "wb") as file:
             file.writelines(result)
         os.replace(path + ".partial", path)
-    except OSError as error:
-        raise Unwritten(f"the result cannot be written: {error}") from error
 
 
 def encoded(
@@ -55,10 +53,8 @@ def write_archive(results: list[bytes], failed: dict[str, Any] | None, job: Mapp
     """The results of items of which some are no JSON, and what is told of those that have failed."""
     from windlass._archive import ARCHIVE, write_results
 
-    try:
+    with writing("the result"):
         write_results(job["WINDLASS_OUTPUT"], results, failed)
-    except OSError as error:
-        raise Unwritten(f"the result cannot be written: {error}") from error
     _write_type(ARCHIVE, job)
 
 
@@ -69,7 +65,5 @@ def _write(found: codecs.Encoded, job: Mapping[str, str]) -> None:
 
 def _write_type(media_type: str, job: Mapping[str, str]) -> None:
     if type_path := job.get("WINDLASS_OUTPUT_TYPE"):
-        try:
+        with writing("the type of the result"):
             Path(type_path).write_text(media_type + "\n", encoding="ascii")
-        except OSError as error:
-            raise Unwritten(f"the type of the result cannot be written: {error}") from error

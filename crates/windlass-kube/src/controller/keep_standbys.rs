@@ -190,8 +190,8 @@ pub(super) fn hold_named_standbys(
 ) -> Option<Duration> {
     let before = actions.len();
     actions.retain(|action| {
-        let Action::Remove { attempt } = action else { return true };
-        let objects = ctx.attempts.objects(job_uid, *attempt);
+        let Some(attempt) = action.removed() else { return true };
+        let objects = ctx.attempts.objects(job_uid, attempt);
         let batch_job = objects.as_ref().and_then(|objects| objects.batch_job.as_ref());
         let is_over = objects.as_ref().is_none_or(|objects| !objects.is_live());
         let standby = batch_job.and_then(|batch_job| ctx.standbys.get(batch_job.uid()));

@@ -247,11 +247,9 @@ fn end_job(state: &mut State, key: &Key, uid: &Value) {
 /// Its pods are deleted, and others made when it goes on: that is no failure.
 fn suspend(state: &mut State, key: &Key, job: &Value) {
     let pods = pods_of(state, &job["metadata"]["uid"]).filter(|(_, pod)| is_live(pod));
-    let pods: Vec<_> = pods.map(|(key, _)| key.clone()).collect();
-    for key in pods {
+    let pods: Vec<_> = pods.map(|(key, pod)| (key.clone(), pod.clone())).collect();
+    for (key, mut pod) in pods {
         // It takes its finalizer away first, and does not count the pod as failed then.
-        let (_, pod) = state.all("pods").find(|(pod, _)| **pod == key).unwrap();
-        let mut pod = pod.clone();
         if pod["metadata"]["deletionTimestamp"].is_null() {
             pod["status"]["suspended"] = json!(true);
             state.put(&key, pod);

@@ -53,6 +53,12 @@ fn one_fault_at_any_write_breaks_no_promise_to_who_is_ended_for_another() {
 /// Stories, when WINDLASS_STORIES does not say. `tests/run stories` plays ten thousand.
 const STORIES: u64 = 80;
 
+/// How many stories are played: so many, unless WINDLASS_STORIES says another number.
+fn stories(by_default: u64) -> u64 {
+    let told = std::env::var("WINDLASS_STORIES").ok().and_then(|text| text.parse().ok());
+    told.unwrap_or(by_default)
+}
+
 /// Two or three controllers, queues that share CPUs and preempt, up to three faults, late reads and a job that is cancelled.
 fn any_story(seed: u64) -> Story {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -76,8 +82,7 @@ fn any_story(seed: u64) -> Story {
 #[test]
 #[ignore = "takes ten minutes for ten thousand stories: tests/run stories"]
 fn no_story_ever_grants_more_than_the_cpus_that_queues_share() {
-    let number = std::env::var("WINDLASS_STORIES").ok().and_then(|text| text.parse().ok());
-    let number = number.unwrap_or(STORIES);
+    let number = stories(STORIES);
     let began = Instant::now();
     let threads: u64 = std::thread::available_parallelism().unwrap().get().try_into().unwrap();
     let played: usize = std::thread::scope(|scope| {
@@ -103,8 +108,7 @@ fn interfered(seed: u64) -> Story {
 
 #[test]
 fn a_batch_job_that_somebody_suspends_and_resumes_gives_its_cpus_to_nobody_twice() {
-    let number = std::env::var("WINDLASS_STORIES").ok().and_then(|text| text.parse().ok());
-    play_all((0..number.unwrap_or(60)).map(interfered));
+    play_all((0..stories(60)).map(interfered));
 }
 
 /// Stories in which, in many of their courses, a pod came of a batch Job that was deleted before a controller started anew:
