@@ -7,6 +7,7 @@ import decimal
 import os
 import pathlib
 import pdb
+import sys
 import time
 import uuid
 
@@ -71,6 +72,13 @@ def talk(seconds):
 def say(lines):
     for number in range(lines):
         print("line", number, "x" * 40)
+
+
+def say_unfinished(last):
+    if last == "bytes":
+        sys.stdout.buffer.write(b"bytes \xff")
+        os._exit(3)
+    print(f"{last} has no end", end="")
 
 
 def text(n):

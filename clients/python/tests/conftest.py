@@ -16,7 +16,8 @@ HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent.parent.parent
 
 FUNCTIONS = [
-    *(f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "say", "text", "crash_once")),
+    *(f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text", "crash_once")),
+    *(f"callees:{name}" for name in ("say", "say_unfinished")),
     *(f"styles:{name}" for name in ("with_setting", "several", "pair", "refuses", "fails")),
 ]
 QUEUE = {

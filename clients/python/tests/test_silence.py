@@ -140,7 +140,8 @@ def test_a_server_that_is_stopped_while_a_job_is_followed_is_told(own_server, mo
     client = getattr(own_server, kind)(patience_seconds=PATIENCE_SECONDS)
     with own_server.client() as other:
         job = other.submit("talk", {"items": [0, 60]}, parallelism=1)
-        assert next(other.follow_logs(job)) == "0 s\n"
+        with contextlib.closing(other.follow_logs(job)) as pieces:
+            assert next(pieces) == "0 s\n"
     stopped = []
 
     def followed(client):

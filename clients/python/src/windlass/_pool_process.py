@@ -114,6 +114,14 @@ def no_debugger(*_: object, **__: object) -> NoReturn:
     )
 
 
+def flush_printed() -> None:
+    """What a call has printed is in its job's log, also where its last line has no end."""
+    for stream in (sys.stdout, sys.stderr):
+        # One that the function has closed or replaced is found by the check after the job.
+        with contextlib.suppress(Exception):
+            stream.flush()
+
+
 class Caller:
     """Calls the function for the parent's items."""
 
@@ -174,11 +182,6 @@ class Caller:
             # The job is over. What it was given, such as a large file, is not what it leaves.
             self.settings = {}
             self.close()
-            # Now, and not at some line's end: what is printed is of this job.
-            for stream in (sys.stdout, sys.stderr):
-                # One that the function has closed or replaced is found by the check.
-                with contextlib.suppress(Exception):
-                    stream.flush()
             self.tell_imported()
             self.say("." + json.dumps(self.before.left()))
 
@@ -229,6 +232,7 @@ class Caller:
             return line_of(type(error), message_of(error), text)
         finally:
             self.running.end()
+            flush_printed()
 
     def run(self, *positions: Any, **names: Any) -> Any:
         """What the function returns."""

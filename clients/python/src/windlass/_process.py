@@ -77,9 +77,10 @@ class Forked(BaseException):
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.close(null)
-        # What the function prints is in the log at once, however the process ends.
-        sys.stdout = sys.__stdout__ = _unbuffered(1, sys.stdout)  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = _unbuffered(2, sys.stderr)  # type: ignore[misc]
+        # A line that the function prints is in the log at once, however the process ends, and in one piece: other
+        # processes print to the same log. What has no end of line follows at the end of the call.
+        sys.stdout = sys.__stdout__ = _by_lines(1, sys.stdout)  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = _by_lines(2, sys.stderr)  # type: ignore[misc]
         os.environ.update(dict.fromkeys(THREAD_COUNT_VARIABLES, "1"))
         os.environ.pop("WINDLASS_SERVE", None)
         try:
@@ -91,9 +92,18 @@ class Forked(BaseException):
             return FAILED
 
 
-def _unbuffered(descriptor: int, like: Any) -> io.TextIOWrapper:
-    raw = io.FileIO(descriptor, "w", closefd=False)
-    return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", write_through=True)
+class _Unbuffered(io.BufferedWriter):
+    """Bytes that are written at once, and whole."""
+
+    def write(self, written: Any, /) -> int:
+        count = super().write(written)
+        self.flush()
+        return count
+
+
+def _by_lines(descriptor: int, like: Any) -> io.TextIOWrapper:
+    raw = _Unbuffered(io.FileIO(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", line_buffering=True)
 
 
 def _fork(target: Target, tasks: int, results: int) -> int:
