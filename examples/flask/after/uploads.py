@@ -20,4 +20,6 @@ def post_array():
 
 @app.errorhandler(windlass.WindlassError)
 def failed(error):
+    while request.stream.read(1 << 16):  # the rest, which a proxy still sends: it would answer 502 instead
+        pass
     return {"error": error.summary}, error.http_status
