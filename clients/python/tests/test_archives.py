@@ -301,3 +301,86 @@ def test_an_archive_of_results_that_is_none_is_told(data):
 def test_what_is_told_of_items_that_failed_replaces_no_result():
     data = zip_of({"0.json": b"1", "failed.json": b'{"results": [], "errors": [], "other": 1}'})
     assert read_results(data) == {"results": [1], "errors": []}
+
+
+def names_of(data):
+    return zipfile.ZipFile(io.BytesIO(data)).namelist()
+
+
+def test_arrays_of_one_type_and_shape_are_one_member():
+    same = [numpy.full(3, number) for number in range(4)]
+    given = [*same[:2], numpy.zeros(3), *same[2:], b"abc", b"abc", numpy.zeros((3, 1)), numpy.zeros((3, 1))]
+    data = file_of(given)
+    assert names_of(data) == ["0-1.npy", "2.npy", "3-4.npy", "5.bin", "6.bin", "7-8.npy"]
+    back = read_results(data)["results"]
+    assert back[5:7] == given[5:7]
+    assert all(is_same(one, other) for one, other in zip(back, given) if not isinstance(other, bytes))
+    # Each has its own memory, as what `multiprocessing` gives.
+    back[0][0] = 9
+    assert back[1].tolist() == [1, 1, 1] and back[0].base is None
+    # Whoever reads it with numpy finds the arrays as one.
+    assert numpy.load(io.BytesIO(data))["0-1"].tolist() == [[0, 0, 0], [1, 1, 1]]
+
+
+def test_arrays_of_all_kinds_are_what_they_were_also_where_there_are_several_of_each():
+    arrays = [array for array in unusual_arrays() for _ in range(3)]
+    data = file_of(arrays)
+    # Fortran's order is not that of several arrays as one.
+    assert sum(name.count("-") for name in names_of(data)) == 13 and len(names_of(data)) == 13 + 3
+    back = read_results(data)["results"]
+    assert len(back) == len(arrays) and all(map(is_same, back, arrays))
+    assert [array.flags.f_contiguous for array in back[15:18]] == [True] * 3
+
+
+def test_results_of_one_type_and_shape_are_one_member(attempt):
+    items = [numpy.arange(2) + number for number in range(5)]
+    one = attempt("styles:picky", '{"keepGoing": true}', files={"items": file_of([*items[:3], "bad", *items[3:]])})
+    assert names_of(one.output()) == ["0-2.npy", "3.json", "4-5.npy", "failed.json"]
+    back = read_results(one.output())["results"]
+    assert back.pop(3) is None and all(map(is_same, back, items))
+
+
+def test_an_array_of_several_in_a_member_is_a_file_by_itself_where_bytes_are_wanted(attempt):
+    items = [numpy.arange(2), numpy.arange(2) + 7]
+    files = read_results(attempt("styles:raw", "{}", files={"items": file_of(items)}).output())["results"]
+    assert len(files) == 2
+    assert all(is_same(numpy.load(io.BytesIO(file)), item) for file, item in zip(files, items))
+
+
+def test_a_member_of_somebody_elses_archive_is_one_item_whatever_it_is_called(attempt):
+    file = io.BytesIO()
+    numpy.savez(file, **{"2020-2021": numpy.zeros((2, 3))})
+    assert attempt("styles:of_shape", "{}", files={"items": file.getvalue()}).results()[0]["shape"] == [2, 3]
+
+
+def of_run(name, data, comment=b"windlass", compression=zipfile.ZIP_STORED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as zipped:
+        zipped.comment = comment
+        zipped.writestr(name, data)
+    return file.getvalue()
+
+
+def npy(array):
+    return b"".join(encode_item(array).pieces())
+
+
+@pytest.mark.parametrize(
+    "data,said",
+    [
+        (of_run("0-2.npy", npy(numpy.zeros((2, 3)))), "0-2.npy has other arrays than it says"),
+        (of_run("0-1.npy", npy(numpy.zeros((2, 3)))[:-1]), "0-1.npy has other arrays than it says"),
+        (of_run("0-1.npy", b"no array"), "no zip archive of items"),
+        (of_run("0-1.npy", npy(numpy.zeros(()))), "no zip archive of items"),
+        (of_run("0-1.npy", npy(numpy.zeros((2, 3))).replace(b"(2, 3)", b"[2, 3]")), "none of an array"),
+        (of_run("0-1.npy", npy(numpy.zeros((2, 3))).replace(b"(2, 3)", b"(2, 3(")), "no zip archive of items"),
+        (of_run("0-1.npy", npy(numpy.zeros((2, 3))).replace(b"(2, 3)", b"(-1,3)")), "none of several arrays"),
+        (of_run("0-x.npy", npy(numpy.zeros((2, 3)))), "no zip archive of items"),
+        (of_run("0-1.npy", npy(numpy.zeros((2, 3))), compression=zipfile.ZIP_DEFLATED), "0-1.npy is compressed"),
+    ],
+)
+def test_a_member_of_several_arrays_that_is_none_is_refused(attempt, data, said):
+    refusal = attempt("styles:same", "{}", files={"items": data}).refusal()
+    assert said in refusal and "Traceback" not in refusal
+    with pytest.raises(Undecodable, match=re.escape(said)):
+        read_results(data)

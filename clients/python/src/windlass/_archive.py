@@ -3,16 +3,24 @@
 What numpy writes as `.npz` is such an archive. The ending of a member's name says what it is: `.npy` and `.npz` are
 arrays, `.arrow` and `.parquet` tables, `.json` JSON, and every other bytes. Of an archive of results, the member
 without a number, `failed.json`, says which items have none and why.
+
+In an archive that is written here, arrays that follow each other and have one type and shape are one member, as a
+member for each costs more than a small array: `3-7.npy` is an array of five. The archive's comment tells it from
+another one, whose members may be called so by chance.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import json
 import os
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Callable, NamedTuple
 
 from windlass._codecs import (
     ARROW,
@@ -23,6 +31,7 @@ from windlass._codecs import (
     PARQUET,
     PICKLE,
     PIECE_BYTES,
+    Buffer,
     Encoded,
     Undecodable,
     decode,
@@ -31,6 +40,7 @@ from windlass._codecs import (
 from windlass._ends import writing
 from windlass._import_path import pythons
 from windlass._json import encode as encode_json
+from windlass._stacks import header_size, stacked, unstacked
 
 # The name of a job's file with its items, and the media type of the archive.
 ITEMS = "items"
@@ -38,6 +48,12 @@ ARCHIVE = "application/vnd.windlass.items+zip"
 
 # What is told of items without a result, and its fields.
 FAILED, FAILED_FIELDS = "failed.json", ("errors", "notComputed")
+
+# The comment of an archive that is written here.
+COMMENT = b"windlass"
+
+# Before the bytes of a member: how it begins, the size of this, and the lengths of the two fields that follow it.
+LOCAL, LOCAL_BYTES, LOCAL_LENGTHS = b"PK\3\4", 30, struct.Struct("<26xHH")
 
 ENDINGS = {NPY: ".npy", NPZ: ".npz", ARROW: ".arrow", PARQUET: ".parquet", JSON: ".json", PICKLE: ".pickle"}
 TYPES = {ending: media_type for media_type, ending in ENDINGS.items()}
@@ -78,78 +94,166 @@ class _Parts:
         pass
 
 
+class Entry(NamedTuple):
+    """An item to be written: what it is, the header of an array, how many bytes it has beside that, and these."""
+
+    media_type: str
+    header: bytes
+    size: int
+    pieces: Callable[[], Iterable[Buffer]]
+
+
+def _write(zipped: Any, entries: Iterable[Entry]) -> None:
+    """Writes the members of items, and arrays of one type and shape that follow each other as one."""
+    zipped.comment, number = COMMENT, 0
+    for (media_type, header, _), alike in itertools.groupby(entries, key=lambda each: each[:3]):
+        run = list(alike)
+        whole = stacked(header, len(run)) if header and len(run) > 1 else None
+        for group in [run] if whole else [[each] for each in run]:
+            name = name_of(number, media_type)
+            if whole:
+                name = f"{number}-{number + len(group) - 1}{ENDINGS[NPY]}"
+            with zipped.open(name, "w", force_zip64=True) as member:
+                member.write(whole or header)
+                for piece in itertools.chain.from_iterable(each.pieces() for each in group):
+                    member.write(piece)
+            number += len(group)
+
+
+def _entry(item: Encoded) -> Entry:
+    """What is to be written of an item in memory."""
+    header, parts = b"", item.parts
+    if item.media_type == NPY and len(parts) == 2:
+        header, parts = bytes(parts[0]), parts[1:]
+    return Entry(item.media_type, header, sum(memoryview(part).nbytes for part in parts), lambda: parts)
+
+
 def archive(items: Iterable[Encoded]) -> Encoded:
     """One file of these items."""
     sink = _Parts()
     with pythons("zipfile").ZipFile(sink, "w") as zipped:
-        for number, item in enumerate(items):
-            with zipped.open(name_of(number, item.media_type), "w", force_zip64=True) as member:
-                for part in item.parts:
-                    member.write(part)
+        _write(zipped, map(_entry, items))
     return Encoded(ARCHIVE, sink.parts)
 
 
+class _Run(NamedTuple):
+    """A member that is several arrays: the header of each, where the first begins, and how many bytes each has."""
+
+    header: bytes
+    begin: int
+    size: int
+
+
 class Archive:
-    """The file of a job's items. It is open until it is closed."""
+    """A file of items, which it reads where they are. `Undecodable` when it is none."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
         try:
-            self.zipped = pythons("zipfile").ZipFile(path)
-        except (pythons("zipfile").BadZipFile, ValueError, NotImplementedError) as error:
+            self.zipped = pythons("zipfile").ZipFile(file)
+            members = [member for member in self.zipped.infolist() if not member.is_dir()]
+            # Of each item: its member, the run that this is, and the item's number in that.
+            self.places: list[tuple[Any, _Run | None, int]] = []
+            for member in members:
+                count, run = self._run(member)
+                self.places += [(member, run, row) for row in range(count)]
+        except (pythons("zipfile").BadZipFile, ValueError, NotImplementedError, SyntaxError, MemoryError) as error:
             raise Undecodable(f"it is no zip archive of items, such as .npz: {error}") from error
-        self.members = [member for member in self.zipped.infolist() if not member.is_dir()]
 
-    def close(self) -> None:
-        """Closes it."""
-        self.zipped.close()
+    def __len__(self) -> int:
+        return len(self.places)
 
-    def media_type(self, number: int) -> str:
-        """What an item is."""
-        return type_of(self.members[number].filename)
+    def name(self, number: int) -> str:
+        """The name of an item's member."""
+        name: str = self.places[number][0].filename
+        return name
 
     def read(self, number: int) -> bytes:
-        """The bytes of an item."""
-        return content_of(self.zipped, self.members[number])
+        """The bytes of an item. `Undecodable` for what is damaged, encrypted or of another compression."""
+        member, run, row = self.places[number]
+        if run is not None:
+            return run.header + self._bytes(run.begin + row * run.size, run.size)
+        if not _is_plain(member):
+            return self._unpacked(member)
+        data = self._bytes(self._begin(member), member.file_size)
+        if zlib.crc32(data) != member.CRC:
+            raise Undecodable(f"Bad CRC-32 for file {member.filename!r}")
+        return data
+
+    def _run(self, member: Any) -> tuple[int, _Run | None]:
+        """How many items a member is, and the run if it is one."""
+        first, is_run, last = Path(member.filename).stem.partition("-")
+        if self.zipped.comment != COMMENT or not is_run:
+            return 1, None
+        if not _is_plain(member):
+            raise Undecodable(f"{member.filename} is compressed")
+        begin = self._begin(member)
+        header = self._bytes(begin, min(member.file_size, LOCAL_BYTES))
+        header = self._bytes(begin, header_size(header))
+        count, each = unstacked(header)
+        size, rest = divmod(member.file_size - len(header), count)
+        if rest or size < 0 or count != int(last) - int(first) + 1:
+            raise Undecodable(f"{member.filename} has other arrays than it says")
+        return count, _Run(each, begin + len(header), size)
+
+    def _begin(self, member: Any) -> int:
+        """Where the bytes of a member begin."""
+        local = self._bytes(member.header_offset, LOCAL_BYTES)
+        if not local.startswith(LOCAL):
+            raise Undecodable(f"Bad magic number for file header of {member.filename!r}")
+        begin: int = member.header_offset + LOCAL_BYTES + sum(LOCAL_LENGTHS.unpack(local))
+        return begin
+
+    def _bytes(self, begin: int, size: int) -> bytes:
+        self.file.seek(begin)
+        data = self.file.read(size)
+        if len(data) != size:
+            raise Undecodable("it ends too early")
+        return data
+
+    def _unpacked(self, member: Any) -> bytes:
+        try:
+            data: bytes = self.zipped.read(member)
+        except Exception as error:
+            # What the machine lacks has a number; what a decompressor says has none.
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+                raise
+            raise Undecodable(str(error)) from error
+        return data
 
 
-def content_of(zipped: Any, member: Any) -> bytes:
-    """A member's bytes. `Undecodable` for what is damaged, encrypted or of another compression."""
-    try:
-        data: bytes = zipped.read(member)
-    except Exception as error:
-        # What the machine lacks has a number; what a decompressor says has none.
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
-            raise
-        raise Undecodable(str(error)) from error
-    return data
+def _is_plain(member: Any) -> bool:
+    """Whether its bytes are in the archive as they are, neither compressed nor encrypted."""
+    return member.compress_type == pythons("zipfile").ZIP_STORED and not member.flag_bits & 1
 
 
 def count(path: Path) -> int:
     """How many items there are in a file."""
-    opened = Archive(path)
-    opened.close()
-    return len(opened.members)
+    with path.open("rb") as file:
+        return len(Archive(file))
 
 
 class Written:
-    """A result that is no JSON: where in which file it is, and its media type. It passes a pipe as a line."""
+    """A result that is no JSON: where in which file it is, its media type and an array's header. A line of a pipe."""
 
     MARK = b"%"
 
     def __init__(self, line: bytes) -> None:
-        self.path, self.begin, self.size, self.media_type = json.loads(line[1:])
+        self.path, self.begin, self.size, self.media_type, header = json.loads(line[1:])
+        self.header = header.encode("latin-1")
 
-    def pieces(self) -> Iterator[bytes]:
-        """Its bytes."""
-        with open(self.path, "rb") as file:
-            file.seek(self.begin)
-            left = self.size
-            while left:
-                piece = file.read(min(left, PIECE_BYTES))
-                if not piece:
-                    raise OSError(f"{self.path} ends too early")
-                yield piece
-                left -= len(piece)
+    def entry(self, file: int) -> Entry:
+        """What is to be written of it, from its file."""
+        return Entry(self.media_type, self.header, self.size, lambda: self._pieces(file))
+
+    def _pieces(self, file: int) -> Iterator[bytes]:
+        end = self.begin + self.size
+        while self.begin < end:
+            piece = os.pread(file, min(end - self.begin, PIECE_BYTES), self.begin)
+            if not piece:
+                raise OSError(f"{self.path} ends too early")
+            yield piece
+            self.begin += len(piece)
 
 
 class Spool:
@@ -162,15 +266,15 @@ class Spool:
 
     def line(self, result: Encoded) -> str:
         """Writes a result; the line that says where it is. `Unwritten` when it cannot be."""
-        begin = self.size
+        begin, entry = self.size, _entry(result)
         with writing("the result"):
-            for part in result.parts:
+            for part in entry.pieces():
                 left = memoryview(part).cast("B")
                 while left:
                     written = self.file.write(left) or 0
                     left = left[written:]
                     self.size += written
-        told = [self.path, begin, self.size - begin, result.media_type]
+        told = [self.path, begin, entry.size, result.media_type, entry.header.decode("latin-1")]
         return Written.MARK.decode() + json.dumps(told, separators=(",", ":"))
 
     def close(self) -> None:
@@ -183,18 +287,22 @@ def write_results(path: str, results: list[bytes], failed: dict[str, Any] | None
 
     It is there whole or not at all. `OSError` when it cannot be written.
     """
-    spools = set()
-    with open(path + ".partial", "wb") as file, pythons("zipfile").ZipFile(file, "w") as zipped:
-        for number, result in enumerate(results):
-            written = Written(result) if result.startswith(Written.MARK) else None
-            media_type = written.media_type if written else JSON
-            if written:
-                spools.add(written.path)
-            with zipped.open(name_of(number, media_type), "w", force_zip64=True) as member:
-                for piece in written.pieces() if written else [result or b"null"]:
-                    member.write(piece)
-        if failed:
-            zipped.writestr(FAILED, json.dumps(failed, separators=(",", ":")))
+    spools: dict[str, IO[bytes]] = {}
+    with contextlib.ExitStack() as opened:
+
+        def entry(result: bytes) -> Entry:
+            if not result.startswith(Written.MARK):
+                return Entry(JSON, b"", 0, lambda: [result or b"null"])
+            written = Written(result)
+            if written.path not in spools:
+                spools[written.path] = opened.enter_context(open(written.path, "rb"))
+            return written.entry(spools[written.path].fileno())
+
+        file = opened.enter_context(open(path + ".partial", "wb"))
+        with pythons("zipfile").ZipFile(file, "w") as zipped:
+            _write(zipped, map(entry, results))
+            if failed:
+                zipped.writestr(FAILED, json.dumps(failed, separators=(",", ":")))
     for spool in spools:
         os.unlink(spool)
     os.replace(path + ".partial", path)
@@ -204,20 +312,20 @@ def read_results(data: bytes) -> dict[str, Any]:
     """The results in an archive, in the form of those that are JSON."""
     results: list[Any] = []
     told: dict[str, Any] = {}
+    opened = Archive(io.BytesIO(data))
+    # Nothing is compressed in it, and no member is there twice.
+    if sum(member.file_size for member in opened.zipped.infolist()) > len(data):
+        raise Undecodable("its members are larger than the archive")
     try:
-        with pythons("zipfile").ZipFile(io.BytesIO(data)) as zipped:
-            members = zipped.infolist()
-            # Nothing is compressed in it, and no member is there twice.
-            if sum(member.file_size for member in members) > len(data):
-                raise Undecodable("its members are larger than the archive")
-            for member in members:
-                content, media_type = content_of(zipped, member), type_of(member.filename)
-                if member.filename == FAILED:
-                    told = {name: each for name, each in json.loads(content).items() if name in FAILED_FIELDS}
-                elif media_type == JSON:
-                    results.append(json.loads(content))
-                else:
-                    results.append(decode(media_type, io.BytesIO(content)))
-    except (pythons("zipfile").BadZipFile, ValueError, NotImplementedError, AttributeError) as error:
+        for number in range(len(opened)):
+            name, content = opened.name(number), opened.read(number)
+            media_type = type_of(name)
+            if name == FAILED:
+                told = {name: each for name, each in json.loads(content).items() if name in FAILED_FIELDS}
+            elif media_type == JSON:
+                results.append(json.loads(content))
+            else:
+                results.append(decode(media_type, io.BytesIO(content)))
+    except (ValueError, AttributeError) as error:
         raise Undecodable(f"it is no archive of results: {error}") from error
     return {"results": results, **told}

@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from windlass import _codecs as codecs
 from windlass import _context
-from windlass._archive import Archive
+from windlass._archive import Archive, type_of
 from windlass._ends import BadInput, writing
 from windlass._signature import Callee, check_item, check_names
 
@@ -142,15 +142,16 @@ class Items:
         callee = self.arguments.callee
         self.forget()
         if self.archive is None:
-            self.archive = Archive(self.path)
+            self.archive = Archive(self.path.open("rb"))
+        name = self.archive.name(number)
         try:
-            data, media_type = self.archive.read(number), self.archive.media_type(number)
+            data, media_type = self.archive.read(number), type_of(name)
         except codecs.Undecodable as error:
             raise BadInput(f"item {number} of the job: {error}") from error
         wanted = self.arguments.type_names.get(callee.first or "", "")
         if wanted == "Path" and not codecs.is_json(media_type):
             # Beside the output, as the other files of the attempt.
-            ending = Path(self.archive.members[number].filename).suffix[:MOST_ENDING]
+            ending = Path(name).suffix[:MOST_ENDING]
             path = Path(f"{os.environ['WINDLASS_OUTPUT']}.{number}{ending}")
             self.written = path
             with writing(f"item {number} of the job"):
@@ -177,7 +178,7 @@ class Items:
         """Closes the file."""
         self.forget()
         if self.archive is not None:
-            self.archive.close()
+            self.archive.file.close()
 
 
 class Arguments:

@@ -16,6 +16,7 @@ processes does not need. No array is ever unpickled.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import io
@@ -25,6 +26,7 @@ from typing import IO, Any, NamedTuple, Union
 
 from windlass._import_path import pythons
 from windlass._json import NoJson
+from windlass._stacks import LENGTH, header_size
 
 JSON = "application/json"
 BYTES = "application/octet-stream"
@@ -34,6 +36,8 @@ PARQUET = "application/vnd.apache.parquet"
 PICKLE = "application/x-python-pickle"
 
 PIECE_BYTES = 1 << 20
+# So many of an array's file say how long its header is.
+BEGIN_BYTES = LENGTH.stop
 
 Buffer = Union[bytes, bytearray, memoryview]
 
@@ -81,7 +85,7 @@ def decode(media_type: str, file: IO[bytes], keeps_tables: bool = False) -> Any:
     kind = essence(media_type)
     try:
         if kind == NPY:
-            return _numpy(kind).load(file, allow_pickle=False)
+            return _load(_numpy(kind), file)
         if kind == NPZ:
             with _numpy(kind).load(file, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -151,6 +155,28 @@ def _array(numpy: Any, array: Any) -> list[Buffer]:
     numpy.lib.format.write_array_header_2_0(head, numpy.lib.format.header_data_from_array_1_0(array))
     flat = (array if array.flags.c_contiguous else array.T).reshape(-1)
     return [head.getvalue(), memoryview(flat.view(numpy.uint8)) if array.size else b""]
+
+
+def _load(numpy: Any, file: IO[bytes]) -> Any:
+    """The array in a file, as `numpy.load` gives it, which takes longer to read a header than all of a small array."""
+    begin = file.read(BEGIN_BYTES)
+    header = begin + file.read(max(0, header_size(begin) - len(begin)))
+    if len(header) == header_size(begin):
+        shape, is_fortran, dtype = _header_of(numpy, header)
+        array = numpy.empty(shape, dtype, order="F" if is_fortran else "C")
+        if array.nbytes and not dtype.hasobject:
+            flat = (array.T if is_fortran else array).reshape(-1).view(numpy.uint8)
+            if file.readinto(memoryview(flat)) != array.nbytes:  # type: ignore[attr-defined]
+                raise EOFError("it ends too early")
+            return array
+    file.seek(-len(header), io.SEEK_CUR)
+    return numpy.load(file, allow_pickle=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _header_of(numpy: Any, header: bytes) -> Any:
+    """Shape, whether that is in Fortran's order, and type."""
+    return numpy.lib.format.read_array_header_2_0(io.BytesIO(header[LENGTH.start :]))
 
 
 def _table(kind: str, file: IO[bytes], keeps_tables: bool) -> Any:
