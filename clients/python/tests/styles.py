@@ -24,6 +24,31 @@ def several(a, b, c=0):
     return {"sum": a + b + c, "process": os.getpid()}
 
 
+def difference(a, b, *, by=1):
+    return [(a - b) / by, windlass.parallelism()]
+
+
+def scaled(array: "np.ndarray", by, offset: "np.ndarray" = 0):  # noqa: F821
+    return array * by + offset
+
+
+def sized(data: Path, other: bytes, text):
+    return [data.stat().st_size, len(other), text, len(os.listdir(data.parent))]
+
+
+@windlass.function(items=False)
+def at_once(a, b):
+    return [a, b, windlass.parallelism()]
+
+
+def quote(price, *, spread):
+    return price + spread
+
+
+def options(strike, spread):
+    return strike * spread
+
+
 def anything(**given):
     return given
 

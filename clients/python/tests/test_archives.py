@@ -226,7 +226,7 @@ def test_a_file_has_as_many_items_as_keep_all_processes_busy():
     array = numpy.zeros(1 << 20, dtype=numpy.uint8)
 
     def sizes(items, at_most=None, most_bytes=512 << 20):
-        return [len(batch) for batch in archives(iter(items), at_most, most_bytes)]
+        return [len(batch) for batch in archives(zip(items), at_most, most_bytes)]
 
     assert sizes([array] * 130) == [64, 64, 2]
     assert sizes([array] * 5, at_most=2) == [2, 2, 1]

@@ -96,8 +96,8 @@ def test_items_are_handed_to_a_process_by_chunks(server, before, said):
 
 
 def test_pairs_are_arguments(server, before, said):
-    said("pool.starmap(f, pairs)", "pool.map(f, *zip(*pairs))", "@windlass.function(items=True)")
-    for function, jobs in (("minus", 2), ("minus_each", 1)):
+    said("pool.starmap(f, pairs)", "pool.map(f, *zip(*pairs))", "many pairs are one job")
+    for function, jobs in (("minus", 1), ("minus_each", 1)):
         name = function.replace("_", "-")
         with server.executor(name) as pool:
             assert list(pool.map(getattr(moved, function), *zip(*PAIRS, strict=True))) == before["starmap"]

@@ -131,11 +131,13 @@ MOST_ENDING = 32
 class Items:
     """The items of a job in its file of that name."""
 
-    def __init__(self, path: str, arguments: Arguments) -> None:
+    def __init__(self, path: str, arguments: Arguments, positions: list[str] | None) -> None:
         self.path, self.arguments = Path(path), arguments
+        # The parameters that are in each item, where the job says so: first come those of all items for the first.
+        self.positions = positions
         self.archive: Archive | None = None
-        # The file of the last item, where the function takes a path.
-        self.written: Path | None = None
+        # The files of the last item, where the function takes a path.
+        self.written: list[Path] = []
 
     def item(self, number: int) -> Any:
         """An item, as the parameter wants it. `BadInput` when it cannot be that."""
@@ -143,36 +145,40 @@ class Items:
         self.forget()
         if self.archive is None:
             self.archive = Archive(self.path.open("rb"))
-        name = self.archive.name(number)
-        try:
-            data, media_type = self.archive.read(number), type_of(name)
-        except codecs.Undecodable as error:
-            raise BadInput(f"item {number} of the job: {error}") from error
-        wanted = self.arguments.type_names.get(callee.first or "", "")
-        if wanted == "Path" and not codecs.is_json(media_type):
-            # Beside the output, as the other files of the attempt.
-            ending = Path(name).suffix[:MOST_ENDING]
-            path = Path(f"{os.environ['WINDLASS_OUTPUT']}.{number}{ending}")
-            self.written = path
-            with writing(f"item {number} of the job"):
-                path.write_bytes(data)
-            return path
-        item = self.arguments.read(
-            "" if codecs.is_json(media_type) else callee.first or "",
-            Member(data),
-            media_type,
-            f"item {number} of the job",
-        )
+        what = f"item {number} of the job"
+        if self.positions is not None:
+            count = len(self.archive) // len(self.positions)
+            members = range(number, len(self.archive), count)
+            return [self._argument(self.archive, at, name, what) for at, name in zip(members, self.positions)]
+        item = self._argument(self.archive, number, callee.first or "", what)
         if callee.spreads:
             check_item(callee, number, item)
         return item
 
+    def _argument(self, archive: Archive, number: int, parameter: str, what: str) -> Any:
+        """A member of the archive, as this parameter wants it."""
+        name = archive.name(number)
+        try:
+            data, media_type = archive.read(number), type_of(name)
+        except codecs.Undecodable as error:
+            raise BadInput(f"{what}: {error}") from error
+        if codecs.is_json(media_type):
+            return self.arguments.read("", Member(data), media_type, what)
+        if self.arguments.type_names.get(parameter, "") != "Path":
+            return self.arguments.read(parameter, Member(data), media_type, what)
+        # Beside the output, as the other files of the attempt.
+        path = Path(f"{os.environ['WINDLASS_OUTPUT']}.{number}{Path(name).suffix[:MOST_ENDING]}")
+        self.written.append(path)
+        with writing(what):
+            path.write_bytes(data)
+        return path
+
     def forget(self) -> None:
-        """Removes the file of the last item, if there is one: all of them would take the archive's disk once more."""
-        if self.written is not None:
+        """Removes the files of the last item, if there are any: all of them would take the archive's disk once more."""
+        for path in self.written:
             with contextlib.suppress(OSError):
-                self.written.unlink()
-            self.written = None
+                path.unlink()
+        self.written = []
 
     def close(self) -> None:
         """Closes the file."""

@@ -25,7 +25,7 @@ TOLD_BYTES = 64 * 1024
 ARCHIVE_BYTES, ARCHIVE_ITEMS = 64 << 20, 32
 MOST_ARCHIVE_BYTES = 512 << 20
 
-# At most so many bytes an archive has for each of its items.
+# At most so many bytes an archive has for each of its members.
 MEMBER_BYTES = 512
 
 logger = logging.getLogger("windlass")
@@ -40,8 +40,10 @@ def batches(items: Iterator[Any], at_most: int | None) -> Iterator[list[Any]]:
     return _grouped(_as_json(items), is_full)
 
 
-def archives(items: Iterator[Any], at_most: int | None, most_bytes: int) -> Iterator[list[Encoded]]:
-    """The same of items that go as a file, each encoded."""
+def archives(
+    items: Iterator[tuple[Any, ...]], at_most: int | None, most_bytes: int
+) -> Iterator[list[tuple[Encoded, ...]]]:
+    """The same of items that go as a file, each of the arguments that it has, and those encoded."""
 
     def is_full(count: int, size: int, more: int) -> bool:
         has_enough = size >= ARCHIVE_BYTES and count >= ARCHIVE_ITEMS if at_most is None else count >= at_most
@@ -80,12 +82,13 @@ def _as_json(items: Iterator[Any]) -> Iterator[tuple[Any, int]]:
         yield item, more
 
 
-def _as_members(items: Iterator[Any]) -> Iterator[tuple[Encoded, int]]:
+def _as_members(items: Iterator[tuple[Any, ...]]) -> Iterator[tuple[tuple[Encoded, ...], int]]:
     """Encoded items with the bytes that they have in an archive."""
     for number, item in enumerate(items):
         with _numbered(number):
-            encoded = encode_item(item)
-        yield encoded, MEMBER_BYTES + sum(memoryview(part).nbytes for part in encoded.parts)
+            encoded = tuple(map(encode_item, item))
+        sizes = (memoryview(part).nbytes for each in encoded for part in each.parts)
+        yield encoded, MEMBER_BYTES * len(encoded) + sum(sizes)
 
 
 @contextlib.contextmanager

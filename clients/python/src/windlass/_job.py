@@ -14,7 +14,10 @@ from windlass._ends import FAILED, FUNCTION_ERROR, BadInput, Unwritten
 from windlass._output import write_archive, write_file
 from windlass._pool import Outcomes, Pool, Work
 from windlass._process import Failed, Raised, Target
-from windlass._signature import ITEM_FIELDS, Callee, check_item, check_names, without_items
+from windlass._signature import ITEM_FIELDS, SPREAD, Callee, check_item, check_names, spread, without_items
+
+# A longer input is that of one call: it is not read to see whether it is that of several.
+MOST_SPREAD_BYTES = 16 << 20
 
 
 class Manner(NamedTuple):
@@ -59,13 +62,19 @@ def run(
     With `variables` for the function, it is to be settled.
     """
     callee = pool.await_ready()
-    value = None if is_whole(callee, manner, job) else read_input(job["WINDLASS_INPUT"])
+    value = spread_input(callee, job)
+    is_spread = value is not None
+    if value is not None:
+        pool.size(int(job["WINDLASS_PARALLELISM"]))
+        callee = spread(callee, value.pop(SPREAD), {*value, *files_of(job)} - {*ITEM_FIELDS})
+    elif not is_whole(callee, manner, job):
+        value = read_input(job["WINDLASS_INPUT"])
     if value is None or is_one_call(callee, value, files_of(job)):
         # Its process tells the progress, reads the input and writes the result.
         pool.size(1)
         pool.map(Work([None], {}, None, Outcomes(1, False), variables, is_whole=True), Progress(None))
         return None
-    work = work_of(callee, manner, job, value)._replace(variables=variables)
+    work = work_of(callee, manner, job, value, is_spread)._replace(variables=variables)
     try:
         pool.map(work, Progress(job.get("WINDLASS_PROGRESS")))
     except (BadInput, Raised):
@@ -80,6 +89,23 @@ def run(
     except Unwritten as error:
         raise Failed(str(error)) from None
     return None
+
+
+def spread_input(callee: Callee, job: Mapping[str, str]) -> dict[str, Any] | None:
+    """The input of a job that says how many arguments are in each of its items; None for another."""
+    is_own = callee.takes_more or SPREAD in (*callee.names, *callee.positions)
+    if is_own or not is_json(job.get("WINDLASS_INPUT_TYPE") or JSON):
+        return None
+    with open(job["WINDLASS_INPUT"], "rb") as file:
+        data = file.read(MOST_SPREAD_BYTES + 1)
+    if len(data) > MOST_SPREAD_BYTES or f'"{SPREAD}"'.encode() not in data:
+        return None
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return None
+    is_spread = isinstance(value, dict) and SPREAD in value and (ITEMS in value or ITEMS in files_of(job))
+    return value if is_spread else None
 
 
 def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:
@@ -102,7 +128,9 @@ def is_one_call(callee: Callee, value: dict[str, Any], files: Iterable[str]) -> 
     return all(name in given for name in callee.required)
 
 
-def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[str, Any]) -> Work:
+def work_of(
+    callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[str, Any], is_spread: bool = False
+) -> Work:
     """The items of a job, and what each call gets beside its item. `BadInput` for what is not as it should be."""
     items, keep_going = value.get("items"), value.get("keepGoing", False)
     arguments = {name: given for name, given in value.items() if name not in ITEM_FIELDS}
@@ -114,7 +142,10 @@ def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[
     archive = given_files.get(ITEMS) if "items" not in value else None
     if archive is not None:
         try:
-            items = list(range(count(archive)))
+            members, columns = count(archive), len(callee.positions) if is_spread else 1
+            if members % columns:
+                raise BadInput(f"the file {ITEMS!r} has {members} members, and {columns} for each item")
+            items = list(range(members // columns))
         except Undecodable as error:
             raise BadInput(f"the file {ITEMS!r}: {error}") from error
     elif "items" not in value:
@@ -128,7 +159,15 @@ def work_of(callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[
         for number, item in enumerate(items):
             check_item(callee, number, item)
     outcomes = Outcomes(len(items), keep_going and not manner.retry_exceptions)
-    return Work(items, arguments, manner.chunk, outcomes, None, archive=None if archive is None else str(archive))
+    return Work(
+        items,
+        arguments,
+        manner.chunk,
+        outcomes,
+        None,
+        archive=None if archive is None else str(archive),
+        positions=callee.positions if is_spread else None,
+    )
 
 
 def say_bad_input(error: BadInput) -> None:

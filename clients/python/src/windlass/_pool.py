@@ -102,6 +102,12 @@ class Work(NamedTuple):
     """Whether it is one call, whose process reads the input and writes the result. There is one item then."""
     archive: str | None = None
     """The file with the items, of which those above are the numbers."""
+    positions: list[str] | None = None
+    """The parameters that are in each item, where the job says how many those are."""
+
+    def told(self) -> dict[str, Any]:
+        """What each process is told of it."""
+        return {name: getattr(self, name) for name in ("arguments", "variables", "archive", "positions")}
 
 
 class Pool:
@@ -238,7 +244,7 @@ class Pool:
                 process.give(first, items[first:given], flags)
 
         for process in self.choose():
-            process.begin(work.arguments, work.variables, work.archive)
+            process.begin(work.told())
             if process.is_ready:
                 give(process)
         progress.tell(done, len(items))

@@ -4,7 +4,8 @@ What is said through the pipes, a line each. To the process:
 
 - `j` and an object: a job begins. `arguments` are those of all its calls, by name. `variables` are its environment
   variables, and null where there is no job after it. `archive` is the file with its items, or null without one. With
-  it the items below are numbers of those in it.
+  it the items below are numbers of those in it. `positions` are the parameters that are in each item, where the job
+  says so, or null.
 - flags and a list: the items to call the function with. `k` keeps going when one fails, else the rest of the list is
   dropped; `c` asks for a check after them, of what the job has left in the process. `p` lets the call tell the job's
   progress. `w` is one call with the whole input, and the process reads that and writes the result itself.
@@ -49,7 +50,7 @@ from windlass._forks import OneProcess
 from windlass._json import MAX_DEPTH, NoJson, encode
 from windlass._leftovers import Before
 from windlass._output import encoded, write_pickle, write_result
-from windlass._signature import Unfit, describe, marks_of, nearest
+from windlass._signature import Unfit, describe, marks_of, nearest, spread_over
 
 # At most as long may a result wait in a process for others to go with, in seconds.
 FLUSH_SECONDS = 0.05
@@ -134,7 +135,7 @@ class Caller:
         allow_pickle: bool,
     ) -> None:
         self.function, self.results, self.allow_pickle = function, results, allow_pickle
-        self.callee = describe(function)
+        self.callee = self.of_job = describe(function)
         self.arguments = Arguments(function, self.callee, allow_pickle)
         self.running = _context.enter(tasks.fileno())
         # Those of all calls of a job, and whether its files are among them yet.
@@ -173,7 +174,9 @@ class Caller:
             if told["variables"] is not None:
                 self.before.begin(told["variables"])
             self.settings, self.has_files = told["arguments"], False
-            self.items = None if told["archive"] is None else Items(told["archive"], self.arguments)
+            positions, archive = told["positions"], told["archive"]
+            self.of_job = self.callee if positions is None else spread_over(self.callee, positions)
+            self.items = None if archive is None else Items(archive, self.arguments, positions)
             self.context = contextvars.copy_context()
             return
         flags, bracket, items = line.partition(b"[")
@@ -264,11 +267,13 @@ class Caller:
             self.has_files = True
         if self.items is not None:
             item = self.items.item(item)
-        positions: Any = item if isinstance(item, list) and self.callee.spreads else []
-        names = item if isinstance(item, dict) and self.callee.spreads else {}
-        if not self.callee.spreads:
-            positions = [item]
-        result = self.run(*positions, **names, **self.settings)
+        if not self.of_job.spreads:
+            result = self.run(item, **self.settings)
+        elif self.of_job is self.callee and isinstance(item, list):
+            result = self.run(*item, **self.settings)
+        else:
+            names = item if isinstance(item, dict) else dict(zip(self.of_job.positions, item))
+            result = self.run(**names, **self.settings)
         wanted = marks_of(self.function).output_type
         if wanted == JSON or (self.items is None and wanted is None):
             # Compact, and a line: JSON escapes line breaks.

@@ -156,15 +156,9 @@ class Process:
         """Whether it has imported the function."""
         return self.callee is not None
 
-    def begin(
-        self, arguments: Mapping[str, Any], variables: Mapping[str, str] | None, archive: str | None = None
-    ) -> None:
-        """It takes part in a job. With variables there is another job after it, and what this one leaves is asked.
-
-        `arguments` are those of each call. With an archive the items are the numbers of those in it.
-        """
+    def begin(self, told: Mapping[str, Any]) -> None:
+        """It takes part in a job, of which it is told this. `_pool_process` says what that is."""
         self.is_of_job, self.has_begun, self.is_asked, self.left = True, False, False, None
-        told = {"arguments": arguments, "variables": variables, "archive": archive}
         self.unsent = b"j" + _json(told) + b"\n"
 
     def give(self, first: int, items: list[Any], flags: bytes) -> None:

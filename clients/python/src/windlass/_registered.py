@@ -16,7 +16,7 @@ from windlass._archive import ITEMS, archive
 from windlass._arguments import FILE_TYPES, type_names
 from windlass._batches import ARCHIVE_BYTES, MOST_ARCHIVE_BYTES, archives, batches, keeps_going
 from windlass._codecs import JSON, encode, matches
-from windlass._signature import Callee, describe
+from windlass._signature import ITEM_FIELDS, SPREAD, Callee, describe, marks_of
 from windlass.models import Function
 
 
@@ -54,13 +54,12 @@ def result_of(value: Any, work: Work, function: str) -> Any:
 
 
 def works_of(
-    items: Iterator[Any], chunksize: int | None, keeps_going: bool, settings: Mapping[str, Any] | None = None
+    items: Iterator[Any], chunksize: int | None, beside: Mapping[str, Any], files: Mapping[str, Any] | None = None
 ) -> Iterator[Work]:
-    """Jobs of as many items as one input can hold, or of `chunksize`; the settings are those of each call."""
-    first, going = 0, {"keepGoing": True} if keeps_going else {}
+    """Jobs of as many items as one input can hold, or of `chunksize`; with what each input has beside them."""
+    first = 0
     for batch in batches(items, chunksize):
-        given = {"items": batch, **going, **(settings or {})}
-        yield Work(given, True, is_single=False, first=first, count=len(batch))
+        yield Work({"items": batch, **beside}, True, False, first, files=files or {}, count=len(batch))
         first += len(batch)
 
 
@@ -85,30 +84,42 @@ class Registered:
         self, called: Callable[..., Any], items: tuple[Iterable[Any], ...], chunksize: int | None
     ) -> Iterator[Work]:
         """The jobs of a map of the function."""
-        call = self.call(called)
-        head = iter(items[0])
-        begin = list(islice(head, 1))
-        head = chain(begin, head)
-        is_data = any(encode(item) is not None for item in begin)
-        if is_data and self.takes_archive and call.takes_archive(len(items)):
-            yield from self.archives(call, head, chunksize)
-            return
-        if is_data or not call.takes_items(len(items)):
-            yield from (call.with_arguments(given).work() for given in zip(head, *items[1:]))
-            return
-        # What it takes beside its items is checked before the first job.
-        call.with_arguments((None,) * max(1, len(items))).arguments()
-        each: Iterator[Any] = map(list, zip(head, *items[1:])) if call.callee.spreads else head
-        yield from works_of(each, chunksize, self.keeps_going, call.named)
+        call, count = self.call(called), len(items)
+        rows: Iterator[tuple[Any, ...]] = zip(*items)
+        begin = list(islice(rows, 1))
+        rows = chain(begin, rows)
+        is_data = any(encode(item) is not None for row in begin for item in row)
+        is_simple = call.takes_items(count) and not (is_data and call.callee.spreads)
+        spread = None if is_simple or not self.takes_archive else call.spread(count)
+        if is_data and self.takes_archive and (spread or (is_simple and call.takes_archive())):
+            if spread is None:
+                call.with_arguments((None,)).arguments()
+            yield from self.archives(spread or call, rows, chunksize, {SPREAD: count} if spread else {})
+        elif not is_data and spread:
+            settings, files = spread.split(spread.named)
+            yield from works_of(map(list, rows), chunksize, {"keepGoing": True, SPREAD: count, **settings}, files)
+        elif is_data or not is_simple:
+            yield from (call.with_arguments(given).work() for given in rows)
+        else:
+            # What it takes beside its items is checked before the first job.
+            call.with_arguments((None,) * max(1, count)).arguments()
+            each: Iterator[Any] = map(list, rows) if call.callee.spreads else (row[0] for row in rows)
+            going = {"keepGoing": True} if self.keeps_going else {}
+            yield from works_of(each, chunksize, {**going, **call.named})
 
-    def archives(self, call: Call, items: Iterator[Any], chunksize: int | None) -> Iterator[Work]:
-        """The jobs of a map of items that are no JSON: they go as they are, in a file of each job."""
-        call.with_arguments((None,)).arguments()
-        settings, files = call.split(dict(call.named))
+    def archives(
+        self, call: Call, rows: Iterator[tuple[Any, ...]], chunksize: int | None, more: Mapping[str, Any]
+    ) -> Iterator[Work]:
+        """The jobs of a map of items that are no JSON: they go as they are, in a file of each job.
+
+        Those of all items for one parameter come first, as arrays that are alike are to follow each other.
+        """
+        settings, files = call.split(call.named)
         first = 0
-        for batch in archives(items, chunksize, self.most_bytes):
-            given, more = {"keepGoing": True, **settings}, {ITEMS: archive(batch), **files}
-            yield Work(given, True, is_single=False, first=first, files=more, count=len(batch))
+        for batch in archives(rows, chunksize, self.most_bytes):
+            file = archive(chain.from_iterable(zip(*batch)))
+            given, beside = {"keepGoing": True, **more, **settings}, {ITEMS: file, **files}
+            yield Work(given, True, is_single=False, first=first, files=beside, count=len(batch))
             first += len(batch)
 
     def call(self, called: Callable[..., Any]) -> Call:
@@ -185,10 +196,27 @@ class Call:
         wanted = 1 if not self.callee.spreads else len(self.callee.positions)
         return self.callee.by_item and not self.given and iterables <= wanted
 
-    def takes_archive(self, iterables: int) -> bool:
-        """Whether a map of so many may have a file of items in a job. A function that takes few types sees to them."""
-        is_fit = not self.callee.spreads and not self.callee.input_types and self.callee.first != ITEMS
-        return is_fit and self.takes_items(iterables)
+    def takes_archive(self) -> bool:
+        """Whether a map of items may have a file of them in a job. A function that takes few types sees to them."""
+        return not self.callee.input_types and self.callee.first != ITEMS
+
+    def spread(self, iterables: int) -> Call | None:
+        """The same with all its arguments by their names, where a job may have several calls of it with so many more.
+
+        None where it may not: then each call is a job.
+        """
+        callee, count = self.callee, len(self.given)
+        taken = callee.spreadable[count : count + iterables]
+        named = {**dict(zip(callee.spreadable, self.given)), **self.named}
+        fields = {*ITEM_FIELDS, SPREAD} & {*callee.spreadable, *callee.names, *named}
+        is_fit = len(taken) == iterables and len(named) == count + len(self.named) and not {*taken} & {*named}
+        # Of one that is marked so, each job is one call.
+        is_once = callee.takes_more or callee.input_types or marks_of(self.function).items is False
+        if not is_fit or is_once or fields:
+            return None
+        # What it takes beside its items is checked before the first job.
+        Call(self.function, callee, (), {**named, **dict.fromkeys(taken)}).arguments()
+        return Call(self.function, callee, (), named)
 
     def arguments(self) -> dict[str, Any]:
         """All arguments, by their names. `TypeError` for what the function does not take."""

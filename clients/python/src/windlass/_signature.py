@@ -16,6 +16,9 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Beside the parameters, an input that is worked item by item has these.
 ITEM_FIELDS = ("items", "keepGoing")
+# And this, where each item is the list of a call's first arguments: how many. A parameter of that name comes before, so
+# that a function which takes any name has no such jobs.
+SPREAD = "spread"
 
 
 class Marks(NamedTuple):
@@ -96,6 +99,8 @@ class Callee(NamedTuple):
     """The media types that it takes; empty for all."""
     may_be_once: bool
     """Whether an input without `items` may be the arguments of one call, of a function that gets items."""
+    spreadable: list[str]
+    """The parameters that may be given by position, where all of them may be given by name as well."""
 
 
 def describe(called: Callable[..., Any]) -> Callee:
@@ -106,7 +111,7 @@ def describe(called: Callable[..., Any]) -> Callee:
     except (TypeError, ValueError):
         # Some functions in C do not tell.
         whole = marks.items is False
-        return Callee(f"{name}(...)", not whole, False, None, [], [], [], whole, list(marks.input_types), False)
+        return Callee(f"{name}(...)", not whole, False, None, [], [], [], whole, list(marks.input_types), False, [])
     # The text of a default may have several lines.
     shown = " ".join(map(str.strip, f"{name}{_without_types(signature)}".splitlines()))
     listed = list(signature.parameters.values())
@@ -137,6 +142,7 @@ def describe(called: Callable[..., Any]) -> Callee:
         any(each.kind is each.VAR_KEYWORD for each in listed),
         list(marks.input_types),
         by_item and marks.items is None and bool(positional),
+        [] if any(each.kind is each.POSITIONAL_ONLY for each in listed) else [each.name for each in positional],
     )
 
 
@@ -146,6 +152,26 @@ _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 def _without_types(signature: inspect.Signature) -> inspect.Signature:
     bare = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
     return signature.replace(parameters=bare, return_annotation=signature.empty)
+
+
+def spread(callee: Callee, count: object, given: Iterable[str]) -> Callee:
+    """How a job calls the function whose items are lists of so many arguments, beside those that are given by name."""
+    told = set(given)
+    left = [name for name in callee.spreadable if name not in told]
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise BadInput(f"/{SPREAD} must be how many arguments are in each item")
+    if count > len(left):
+        raise BadInput(
+            f"/{SPREAD} is {count}: {callee.shown} takes {len(left)} in an item beside what is given by name"
+        )
+    return spread_over(callee, left[:count])
+
+
+def spread_over(callee: Callee, positions: list[str]) -> Callee:
+    """The same where these parameters are in each item."""
+    known = {*callee.names, *callee.spreadable}
+    names = sorted(known - {*positions})
+    return callee._replace(by_item=True, spreads=True, positions=positions, names=names, may_be_once=False)
 
 
 def check_names(callee: Callee, given: Iterable[str]) -> None:

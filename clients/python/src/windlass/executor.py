@@ -181,8 +181,8 @@ class Executor(concurrent.futures.Executor):
             works = Registered(self._function_there()).works(called, items, chunksize)
         else:
             each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
-            has_items = self._has_items()
-            works = works_of(each, chunksize, self._keeps_going) if has_items else map(of_whole, each)
+            going = {"keepGoing": True} if self._keeps_going else {}
+            works = works_of(each, chunksize, going) if self._has_items() else map(of_whole, each)
         return self._results([self._start(work) for work in works], until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:

@@ -1,0 +1,165 @@
+"""Calls with several arguments, many of them in one job: what `map` of several iterables and of a `partial` make."""
+
+import json
+from functools import partial
+
+import pytest
+import styles
+from attempt import Attempt
+from conftest import Server
+
+import windlass
+from windlass._archive import archive, encode_item, read_results
+
+numpy = pytest.importorskip("numpy")
+
+NAMES = ("difference", "pair", "scaled", "sized", "at_once", "quote", "options", "picky", "item_and_anything")
+
+
+@pytest.fixture(scope="module", params=["cold", "warm", "json"])
+def real(request, tmp_path_factory):
+    more = {"json": {}, "cold": {"inputTypes": ["*/*"]}, "warm": {"inputTypes": ["*/*"], "warm": {}}}[request.param]
+    server = Server(tmp_path_factory.mktemp("spread"), [f"styles:{name}" for name in NAMES], more)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def attempt(starter):
+    return starter(Attempt)
+
+
+@pytest.fixture
+def jobs(real):
+    """How many jobs a function has had since this was asked."""
+    with real.client() as client:
+        seen = {}
+
+        def of(function):
+            before, seen[function] = seen.get(function, 0), len(list(client.list(function=function)))
+            return seen[function] - before
+
+        for name in NAMES:
+            of(name.replace("_", "-"))
+        yield of
+
+
+def file_of(*columns):
+    return b"".join(archive(encode_item(each) for column in columns for each in column).pieces())
+
+
+def test_several_iterables_are_the_arguments_of_many_calls_in_one_job(real, jobs):
+    with real.executor("difference", parallelism=2) as pool:
+        # Each call has one CPU, as those of one argument.
+        assert list(pool.map(styles.difference, range(5), range(0, 50, 10))) == [[-9 * n, 1] for n in range(5)]
+        assert jobs("difference") == 1
+        assert list(pool.map(styles.difference, range(5), [1] * 5, chunksize=2)) == [[n - 1, 1] for n in range(5)]
+        assert jobs("difference") == 3
+        assert list(pool.map(partial(styles.difference, by=2), [3, 5, 7], iter([1, 1]))) == [[1, 1], [2, 1]]
+        assert list(pool.map(styles.difference, [], [])) == []
+        assert jobs("difference") == 1
+
+
+def test_a_partial_has_some_of_them(real, jobs):
+    with real.executor("difference", parallelism=2) as pool:
+        for first, second in [(partial(styles.difference, 9), None), (partial(styles.difference, b=9), None)]:
+            assert second is None and [each for each, _ in pool.map(first, [1, 2])] in ([8, 7], [-8, -7])
+        assert jobs("difference") == 2
+        for wrong, iterables, why in [
+            (partial(styles.difference, b=1), ([1], [2]), "multiple values for argument 'b'"),
+            (partial(styles.difference, 1, 2), ([1],), "too many positional arguments"),
+            (partial(styles.difference, x=1), ([1], [2]), "unexpected keyword argument 'x'"),
+            (styles.difference, ([1],), "missing a required argument: 'b'"),
+            (styles.difference, ([1], [2], [3]), "too many positional arguments"),
+        ]:
+            with pytest.raises(TypeError, match=why):
+                pool.map(wrong, *iterables)
+        assert jobs("difference") == 0
+
+
+def test_arrays_are_among_the_arguments(real, jobs):
+    arrays = [numpy.arange(3) + number for number in range(4)]
+    with real.executor("scaled", parallelism=2) as pool:
+        back = list(pool.map(styles.scaled, arrays, [1, 2, 3, 4]))
+        assert [each.tolist() for each in back] == [(array * (n + 1)).tolist() for n, array in enumerate(arrays)]
+        back = list(pool.map(partial(styles.scaled, by=2), arrays, chunksize=2))
+        assert [each.tolist() for each in back] == [(array * 2).tolist() for array in arrays]
+        back = list(pool.map(partial(styles.scaled, offset=numpy.ones(3)), arrays, [2] * 4))
+        assert [each.tolist() for each in back] == [(array * 2 + 1).tolist() for array in arrays]
+        assert jobs("scaled") == 4
+    with real.executor("pair", parallelism=2) as pool:
+        back = list(pool.map(partial(styles.pair, scale=2), arrays, arrays[::-1]))
+        assert [each.tolist() for each in back] == [((a - b) * 2).tolist() for a, b in zip(arrays, arrays[::-1])]
+        assert jobs("pair") == 1
+    with real.executor("sized", parallelism=1) as pool:
+        told = list(pool.map(styles.sized, [b"1", b"12", b"123"], [b"", b"4", b"45"], ["a", "b", "c"]))
+        assert [each[:3] for each in told] == [[1, 0, "a"], [2, 1, "b"], [3, 2, "c"]]
+        # The file of an item is gone when the next begins.
+        assert len({each[3] for each in told}) == 1
+
+
+def test_an_item_that_fails_is_told_by_its_number(real):
+    with real.executor("difference", parallelism=2) as pool, pytest.raises(windlass.ItemsFailed) as raised:
+        list(pool.map(styles.difference, [1, "x", 3], [1, 2, 3]))
+    assert [error.item for error in raised.value.errors] == [1] and raised.value.results == {0: [0, 1], 2: [0, 1]}
+    with real.executor("scaled", parallelism=2) as pool, pytest.raises(windlass.ItemsFailed) as raised:
+        list(pool.map(styles.scaled, [numpy.zeros(2)] * 2, [1, None]))
+    assert [error.item for error in raised.value.errors] == [1]
+
+
+def test_each_call_is_a_job_where_several_cannot_be_one(real, jobs):
+    with real.executor("at-once", parallelism=2) as pool:
+        assert list(pool.map(styles.at_once, [1, 2], [3, 4])) == [[1, 3, 2], [2, 4, 2]]
+        assert jobs("at-once") == 2
+    with real.executor("options") as pool:
+        # Its own parameter of this name.
+        assert list(pool.map(styles.options, [1, 2], [3, 4])) == [3, 8]
+        assert jobs("options") == 2
+    with real.executor("quote") as pool:
+        assert list(pool.map(partial(styles.quote, spread=2), [1, 2])) == [3, 4]
+        assert jobs("quote") == 1
+    with real.executor("item-and-anything") as pool:
+        assert list(pool.map(partial(styles.item_and_anything, spread=2), [1])) == [[1, {"spread": 2}]]
+
+
+def given(**fields):
+    return json.dumps(fields)
+
+
+@pytest.mark.parametrize(
+    "text,said",
+    [
+        (given(items=[[1, 2]], spread=0), "/spread must be how many arguments are in each item"),
+        (given(items=[[1, 2]], spread=True), "/spread must be"),
+        (given(items=[[1, 2]], spread="2"), "/spread must be"),
+        (given(items=[[1, 2]], spread=3), "/spread is 3: difference(a, b, *, by=1) takes 2 in an item"),
+        (given(items=[[1]], spread=2, a=1), "/spread is 2: difference(a, b, *, by=1) takes 1 in an item"),
+        (given(items=[[1]], spread=1), "/b is missing"),
+        (given(items=[[1]], spread=2), "/items/0 has no 'b'"),
+        (given(items=[[1, 2], [1, 2, 3]], spread=2), "/items/1 has 3 arguments"),
+        (given(items=[[1, 2], 3], spread=2), "/items/1 must be a list"),
+        (given(items={}, spread=2), "/items must be a list"),
+        (given(items=[[1, 2]], spread=2, x=1), "unknown field at /x"),
+        (given(items=[[1, 2]]), "unknown field at /items"),
+    ],
+)
+def test_what_is_wrong_is_said(attempt, text, said):
+    assert said in attempt("styles:difference", text).refusal()
+
+
+def test_a_file_has_the_members_of_all_items(attempt):
+    files = {"items": file_of([numpy.zeros(2)] * 3)}
+    said = attempt("styles:scaled", given(spread=2), files=files).refusal()
+    assert "the file 'items' has 3 members, and 2 for each item" in said
+    files = {"items": file_of([numpy.zeros(2), numpy.ones(2)], [2, 3])}
+    one = attempt("styles:scaled", given(spread=2, keepGoing=True), files=files)
+    assert [each.tolist() for each in read_results(one.output())["results"]] == [[0, 0], [3, 3]]
+
+
+def test_a_large_input_has_several_calls(attempt):
+    items = [[[0] * 1000, n] for n in range(1000)]
+    assert attempt("styles:options", given(strike="spread", spread=2)).value() == "spreadspread"
+    one = attempt("styles:several", given(items=[[n, 1] for n in range(2000)], spread=2, c=len(items)))
+    results = one.results()
+    assert [each["sum"] for each in results] == [n + 1 + len(items) for n in range(2000)]
+    assert len({each["process"] for each in results}) == 2
