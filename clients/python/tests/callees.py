@@ -7,6 +7,7 @@ import decimal
 import os
 import pathlib
 import pdb
+import signal
 import sys
 import time
 import uuid
@@ -79,6 +80,15 @@ def say_unfinished(last):
         sys.stdout.buffer.write(b"bytes \xff")
         os._exit(3)
     print(f"{last} has no end", end="")
+
+
+def print_in_a_handler(count):
+    before = signal.signal(signal.SIGALRM, lambda *_: print("alarm"))
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    for _ in range(count):
+        print("x" * 60)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 def text(n):

@@ -17,8 +17,8 @@ REPOSITORY = HERE.parent.parent.parent
 
 FUNCTIONS = [
     *(f"callees:{name}" for name in ("square", "slow", "fail", "who", "talk", "text", "crash_once")),
-    *(f"callees:{name}" for name in ("say", "say_unfinished")),
-    *(f"styles:{name}" for name in ("with_setting", "several", "pair", "refuses", "fails")),
+    *(f"callees:{name}" for name in ("say", "say_unfinished", "print_in_a_handler")),
+    *(f"styles:{name}" for name in ("with_setting", "several", "pair", "refuses", "fails", "say_lines")),
 ]
 QUEUE = {
     "apiVersion": "windlass.dev/v1alpha1",

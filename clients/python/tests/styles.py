@@ -1,6 +1,8 @@
 """Functions as people write them, for the tests."""
 
+import functools
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -34,6 +36,42 @@ def scaled(array: "np.ndarray", by, offset: "np.ndarray" = 0):  # noqa: F821
 
 def sized(data: Path, other: bytes, text):
     return [data.stat().st_size, len(other), text, len(os.listdir(data.parent))]
+
+
+@windlass.function(items=True)
+def pair_of(a: "np.ndarray", b: "np.ndarray"):  # noqa: F821
+    return a - b
+
+
+def stretched(value, times):
+    import numpy
+
+    return numpy.full(times, value) if times > 1 else str(value).encode()
+
+
+@functools.singledispatch
+def by_kind(a, b):
+    return f"{type(a).__name__} {a} {b}"
+
+
+def method(self, other):
+    return [self, other]
+
+
+@windlass.function(items=True)
+def say_lines(lines, way):
+    for number in range(0, lines, 4):
+        text = "".join(f"{way} {'x' * (3000 if way == 'long' else 40)} {number + n}\n" for n in range(4))
+        if way == "joined":
+            # The end of the last comes by a write of its own.
+            print(text[:-1])
+        elif way == "written":
+            sys.stdout.write(text[:60])
+            sys.stdout.write(text[60:])
+        elif way == "bytes":
+            sys.stdout.buffer.write(text.encode())
+        else:
+            sys.stdout.writelines(text.splitlines(keepends=True))
 
 
 @windlass.function(items=False)

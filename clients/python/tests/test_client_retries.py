@@ -177,6 +177,39 @@ def test_a_server_that_starts_after_its_client_or_at_another_port_is_found(own_s
         windlass.Client(data=own_server.data).call("who", {"items": [1]})
 
 
+@pytest.mark.parametrize("status", [401, 404, 503])
+def test_a_stranger_at_the_port_of_a_server_that_has_moved_is_not_taken_for_it(own_server, status):
+    class Stranger(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_error(status)
+
+        def log_message(self, *_):
+            pass
+
+    async def call():
+        async with windlass.AsyncClient(data=own_server.data) as other:
+            assert await other.call("who", {"items": [1]})
+            with moved():
+                return await other.call("who", {"items": [1]})
+
+    @contextlib.contextmanager
+    def moved():
+        own_server.stop()
+        with http.server.ThreadingHTTPServer(("127.0.0.1", own_server.port), Stranger) as stranger:
+            threading.Thread(target=stranger.serve_forever).start()
+            own_server.port = 0
+            own_server.start()
+            yield
+            stranger.shutdown()
+
+    with windlass.Client(data=own_server.data) as client:
+        assert client.call("who", {"items": [1]})
+        with moved():
+            assert client.call("who", {"items": [1]})
+    assert asyncio.run(call())
+
+
 def test_a_first_call_outlives_a_kill_of_its_server(own_server):
     with own_server.client() as client, own_server.client() as other, ThreadPoolExecutor(1) as threads:
         call = threads.submit(client.call, "slow", {"items": [3]})

@@ -26,7 +26,7 @@ class FakeProcess:
         self.unanswered = collections.deque()
         self.chunks = []
 
-    def begin(self, arguments, variables, archive=None):
+    def begin(self, told):
         pass
 
     def give(self, first, given, flags):

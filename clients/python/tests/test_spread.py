@@ -13,7 +13,10 @@ from windlass._archive import archive, encode_item, read_results
 
 numpy = pytest.importorskip("numpy")
 
-NAMES = ("difference", "pair", "scaled", "sized", "at_once", "quote", "options", "picky", "item_and_anything")
+NAMES = (
+    "difference", "pair", "scaled", "sized", "at_once", "quote", "options", "item_and_anything",
+    "by_kind", "method", "pair_of", "stretched",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=["cold", "warm", "json"])
@@ -62,8 +65,8 @@ def test_several_iterables_are_the_arguments_of_many_calls_in_one_job(real, jobs
 
 def test_a_partial_has_some_of_them(real, jobs):
     with real.executor("difference", parallelism=2) as pool:
-        for first, second in [(partial(styles.difference, 9), None), (partial(styles.difference, b=9), None)]:
-            assert second is None and [each for each, _ in pool.map(first, [1, 2])] in ([8, 7], [-8, -7])
+        for called, results in [(partial(styles.difference, 9), [8, 7]), (partial(styles.difference, b=9), [-8, -7])]:
+            assert [each for each, _ in pool.map(called, [1, 2])] == results
         assert jobs("difference") == 2
         for wrong, iterables, why in [
             (partial(styles.difference, b=1), ([1], [2]), "multiple values for argument 'b'"),
@@ -91,6 +94,21 @@ def test_arrays_are_among_the_arguments(real, jobs):
         back = list(pool.map(partial(styles.pair, scale=2), arrays, arrays[::-1]))
         assert [each.tolist() for each in back] == [((a - b) * 2).tolist() for a, b in zip(arrays, arrays[::-1])]
         assert jobs("pair") == 1
+    with real.executor("pair-of", parallelism=2) as pool:
+        # One of its arguments is a file beside the items.
+        back = list(pool.map(partial(styles.pair_of, b=arrays[1]), arrays))
+        assert [each.tolist() for each in back] == [(a - arrays[1]).tolist() for a in arrays]
+    with real.executor("scaled", parallelism=2) as pool:
+        # The first that is no JSON comes later.
+        back = list(pool.map(styles.scaled, [1, 2, arrays[0], arrays[1], 3], [2] * 5))
+        assert back[:2] == [2, 4] and back[2].tolist() == [0, 2, 4] and back[3].tolist() == [2, 4, 6] and back[4] == 6
+        with pytest.raises(windlass.ItemsFailed) as raised:
+            list(pool.map(styles.scaled, [1, arrays[0], arrays[1]], [2, 2, None]))
+        assert [error.item for error in raised.value.errors] == [2]
+    with real.executor("stretched", parallelism=2) as pool:
+        # Results are what they are, as of calls that are jobs.
+        back = list(pool.map(styles.stretched, [1, 2], [3, 1]))
+        assert back[0].tolist() == [1, 1, 1] and back[1] == b"2"
     with real.executor("sized", parallelism=1) as pool:
         told = list(pool.map(styles.sized, [b"1", b"12", b"123"], [b"", b"4", b"45"], ["a", "b", "c"]))
         assert [each[:3] for each in told] == [[1, 0, "a"], [2, 1, "b"], [3, 2, "c"]]
@@ -120,6 +138,15 @@ def test_each_call_is_a_job_where_several_cannot_be_one(real, jobs):
         assert jobs("quote") == 1
     with real.executor("item-and-anything") as pool:
         assert list(pool.map(partial(styles.item_and_anything, spread=2), [1])) == [[1, {"spread": 2}]]
+
+
+def test_arguments_go_by_position_as_a_pool_gives_them(real, jobs):
+    with real.executor("by-kind", parallelism=1) as pool:
+        assert list(pool.map(styles.by_kind, [1, "x"], [2, 3])) == ["int 1 2", "str x 3"]
+        assert list(pool.map(partial(styles.by_kind, 5), [2, 3])) == ["int 5 2", "int 5 3"]
+        assert jobs("by-kind") == 2
+    with real.executor("method", parallelism=1) as pool:
+        assert list(pool.map(styles.method, [1], [2])) == [[1, 2]]
 
 
 def given(**fields):
@@ -156,10 +183,27 @@ def test_a_file_has_the_members_of_all_items(attempt):
     assert [each.tolist() for each in read_results(one.output())["results"]] == [[0, 0], [3, 3]]
 
 
-def test_a_large_input_has_several_calls(attempt):
-    items = [[[0] * 1000, n] for n in range(1000)]
+def test_its_own_parameter_is_its_argument(attempt):
     assert attempt("styles:options", given(strike="spread", spread=2)).value() == "spreadspread"
-    one = attempt("styles:several", given(items=[[n, 1] for n in range(2000)], spread=2, c=len(items)))
-    results = one.results()
-    assert [each["sum"] for each in results] == [n + 1 + len(items) for n in range(2000)]
+
+
+def test_an_input_that_only_looks_so_is_that_of_one_call(attempt):
+    assert attempt("styles:difference", given(a=5, b=1, by=2)).value() == [2, 2]
+    assert attempt("styles:at_once", given(a="spread", b="items")).value() == ["spread", "items", 2]
+
+
+@pytest.mark.parametrize("target", ["difference", "same"])
+def test_an_input_that_is_nested_too_deep_is_refused(attempt, target):
+    deep = '{"spread": "items", "items": ' + "[" * 100_000
+    assert "its JSON is nested too deep" in attempt(f"styles:{target}", deep).refusal()
+
+
+def test_a_marked_function_has_no_such_jobs(attempt):
+    assert "unknown field at /items" in attempt("styles:at_once", given(items=[[1, 2]], spread=2)).refusal()
+    assert "takes an input of the type image/*" in attempt("styles:picture", given(items=[[1]], spread=1)).refusal()
+
+
+def test_the_calls_share_the_processes_of_a_large_job(attempt):
+    results = attempt("styles:several", given(items=[[n, 1] for n in range(2000)], spread=2, c=5)).results()
+    assert [each["sum"] for each in results] == [n + 6 for n in range(2000)]
     assert len({each["process"] for each in results}) == 2

@@ -106,9 +106,9 @@ class Entry(NamedTuple):
 def _write(zipped: Any, entries: Iterable[Entry]) -> None:
     """Writes the members of items, and arrays of one type and shape that follow each other as one."""
     zipped.comment, number = COMMENT, 0
-    for (media_type, header, _), alike in itertools.groupby(entries, key=lambda each: each[:3]):
+    for (media_type, header, size), alike in itertools.groupby(entries, key=lambda each: each[:3]):
         run = list(alike)
-        whole = stacked(header, len(run)) if header and len(run) > 1 else None
+        whole = stacked(header, len(run)) if header and size and len(run) > 1 else None
         for group in [run] if whole else [[each] for each in run]:
             name = name_of(number, media_type)
             if whole:
@@ -136,7 +136,7 @@ def archive(items: Iterable[Encoded]) -> Encoded:
     return Encoded(ARCHIVE, sink.parts)
 
 
-class _Run(NamedTuple):
+class _Stack(NamedTuple):
     """A member that is several arrays: the header of each, where the first begins, and how many bytes each has."""
 
     header: bytes
@@ -148,16 +148,21 @@ class Archive:
     """A file of items, which it reads where they are. `Undecodable` when it is none."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        self.file = file
+        self.file, self.size = file, file.seek(0, io.SEEK_END)
+        # No byte is in two members of several arrays: so many may still be in one.
+        unread = self.size
         try:
             self.zipped = pythons("zipfile").ZipFile(file)
             members = [member for member in self.zipped.infolist() if not member.is_dir()]
-            # Of each item: its member, the run that this is, and the item's number in that.
-            self.places: list[tuple[Any, _Run | None, int]] = []
+            # Of each item: its member, the stack that this is, and the item's number in that.
+            self.places: list[tuple[Any, _Stack | None, int]] = []
             for member in members:
-                count, run = self._run(member)
-                self.places += [(member, run, row) for row in range(count)]
-        except (pythons("zipfile").BadZipFile, ValueError, NotImplementedError, SyntaxError, MemoryError) as error:
+                count, stack = self._stack(member)
+                unread -= member.file_size if stack else 0
+                if unread < 0:
+                    raise Undecodable("its members are larger than the archive")
+                self.places += [(member, stack, row) for row in range(count)]
+        except (pythons("zipfile").BadZipFile, ValueError, NotImplementedError) as error:
             raise Undecodable(f"it is no zip archive of items, such as .npz: {error}") from error
 
     def __len__(self) -> int:
@@ -168,11 +173,17 @@ class Archive:
         name: str = self.places[number][0].filename
         return name
 
+    def check(self) -> None:
+        """`Undecodable` when a member of several arrays is damaged. They are read one by one, without its checksum."""
+        for member in {member.filename: member for member, stack, _ in self.places if stack is not None}.values():
+            if zlib.crc32(self._bytes(self._begin(member), member.file_size)) != member.CRC:
+                raise Undecodable(f"Bad CRC-32 for file {member.filename!r}")
+
     def read(self, number: int) -> bytes:
         """The bytes of an item. `Undecodable` for what is damaged, encrypted or of another compression."""
-        member, run, row = self.places[number]
-        if run is not None:
-            return run.header + self._bytes(run.begin + row * run.size, run.size)
+        member, stack, row = self.places[number]
+        if stack is not None:
+            return stack.header + self._bytes(stack.begin + row * stack.size, stack.size)
         if not _is_plain(member):
             return self._unpacked(member)
         data = self._bytes(self._begin(member), member.file_size)
@@ -180,10 +191,10 @@ class Archive:
             raise Undecodable(f"Bad CRC-32 for file {member.filename!r}")
         return data
 
-    def _run(self, member: Any) -> tuple[int, _Run | None]:
-        """How many items a member is, and the run if it is one."""
-        first, is_run, last = Path(member.filename).stem.partition("-")
-        if self.zipped.comment != COMMENT or not is_run:
+    def _stack(self, member: Any) -> tuple[int, _Stack | None]:
+        """How many items a member is, and where they are if it is several arrays."""
+        first, dash, last = Path(member.filename).stem.partition("-")
+        if self.zipped.comment != COMMENT or not dash:
             return 1, None
         if not _is_plain(member):
             raise Undecodable(f"{member.filename} is compressed")
@@ -192,9 +203,9 @@ class Archive:
         header = self._bytes(begin, header_size(header))
         count, each = unstacked(header)
         size, rest = divmod(member.file_size - len(header), count)
-        if rest or size < 0 or count != int(last) - int(first) + 1:
+        if rest or size < 1 or count != int(last) - int(first) + 1:
             raise Undecodable(f"{member.filename} has other arrays than it says")
-        return count, _Run(each, begin + len(header), size)
+        return count, _Stack(each, begin + len(header), size)
 
     def _begin(self, member: Any) -> int:
         """Where the bytes of a member begin."""
@@ -205,6 +216,9 @@ class Archive:
         return begin
 
     def _bytes(self, begin: int, size: int) -> bytes:
+        # Before it is read: there is neither such a place in a file, nor so much memory.
+        if not 0 <= begin <= begin + size <= self.size:
+            raise Undecodable("it ends too early")
         self.file.seek(begin)
         data = self.file.read(size)
         if len(data) != size:
@@ -247,13 +261,13 @@ class Written:
         return Entry(self.media_type, self.header, self.size, lambda: self._pieces(file))
 
     def _pieces(self, file: int) -> Iterator[bytes]:
-        end = self.begin + self.size
-        while self.begin < end:
-            piece = os.pread(file, min(end - self.begin, PIECE_BYTES), self.begin)
+        at, end = self.begin, self.begin + self.size
+        while at < end:
+            piece = os.pread(file, min(end - at, PIECE_BYTES), at)
             if not piece:
                 raise OSError(f"{self.path} ends too early")
             yield piece
-            self.begin += len(piece)
+            at += len(piece)
 
 
 class Spool:
@@ -316,12 +330,13 @@ def read_results(data: bytes) -> dict[str, Any]:
     # Nothing is compressed in it, and no member is there twice.
     if sum(member.file_size for member in opened.zipped.infolist()) > len(data):
         raise Undecodable("its members are larger than the archive")
+    opened.check()
     try:
         for number in range(len(opened)):
             name, content = opened.name(number), opened.read(number)
             media_type = type_of(name)
             if name == FAILED:
-                told = {name: each for name, each in json.loads(content).items() if name in FAILED_FIELDS}
+                told = {field: each for field, each in json.loads(content).items() if field in FAILED_FIELDS}
             elif media_type == JSON:
                 results.append(json.loads(content))
             else:

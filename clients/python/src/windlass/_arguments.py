@@ -8,7 +8,7 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Callable
 
@@ -194,9 +194,9 @@ class Arguments:
         self.callee, self.allow_pickle = callee, allow_pickle
         self.type_names = type_names(function)
 
-    def files(self, job: Mapping[str, str]) -> dict[str, Any]:
-        """Those files of the job that have the name of a parameter, as arguments."""
-        names = {*self.callee.names, *([self.callee.first] if self.callee.first else [])}
+    def files(self, job: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
+        """Those files of the job that have one of these names, as arguments."""
+        names = {*names}
         return {
             name: self.read(name, path, None, f"the file {name!r}")
             for name, path in _context.files_of(job).items()
@@ -207,7 +207,7 @@ class Arguments:
         """All arguments, by their names. `BadInput` when they are not those of the function."""
         media_type = job.get("WINDLASS_INPUT_TYPE") or codecs.JSON
         path, first = Path(job["WINDLASS_INPUT"]), self.callee.first
-        files = self.files(job)
+        files = self.files(job, [*self.callee.names, *([first] if first else [])])
         if codecs.is_json(media_type):
             value = self.read("", path, media_type, "the input")
         else:
@@ -231,5 +231,7 @@ class Arguments:
             return argument(path, media_type, self.type_names.get(name, ""), self.allow_pickle)
         except json.JSONDecodeError as error:
             raise BadInput(f"{'' if what == 'the input' else f'{what}: '}not JSON: {error}") from error
+        except RecursionError as error:
+            raise BadInput(f"{'' if what == 'the input' else f'{what}: '}its JSON is nested too deep") from error
         except (codecs.Undecodable, UnicodeDecodeError, ModuleNotFoundError) as error:
             raise BadInput(f"{what}: {error}") from error

@@ -163,6 +163,9 @@ def _load(numpy: Any, file: IO[bytes]) -> Any:
     header = begin + file.read(max(0, header_size(begin) - len(begin)))
     if len(header) == header_size(begin):
         shape, is_fortran, dtype = _header_of(numpy, header)
+        if dtype.names is not None:
+            # Whoever has an array may name its fields anew, in the type itself.
+            _, _, dtype = _header_of.__wrapped__(numpy, header)
         array = numpy.empty(shape, dtype, order="F" if is_fortran else "C")
         if array.nbytes and not dtype.hasobject:
             flat = (array.T if is_fortran else array).reshape(-1).view(numpy.uint8)

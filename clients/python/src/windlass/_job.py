@@ -35,6 +35,8 @@ def read_input(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
             value = json.loads(file.read())
+    except RecursionError as error:
+        raise BadInput("its JSON is nested too deep") from error
     except ValueError as error:
         raise BadInput(f"not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -94,16 +96,17 @@ def run(
 def spread_input(callee: Callee, job: Mapping[str, str]) -> dict[str, Any] | None:
     """The input of a job that says how many arguments are in each of its items; None for another."""
     is_own = callee.takes_more or SPREAD in (*callee.names, *callee.positions)
-    if is_own or not is_json(job.get("WINDLASS_INPUT_TYPE") or JSON):
+    if is_own or callee.input_types or not callee.spreadable or not is_json(job.get("WINDLASS_INPUT_TYPE") or JSON):
         return None
     with open(job["WINDLASS_INPUT"], "rb") as file:
         data = file.read(MOST_SPREAD_BYTES + 1)
-    if len(data) > MOST_SPREAD_BYTES or f'"{SPREAD}"'.encode() not in data:
+    has_items = ITEMS in files_of(job) or f'"{ITEMS}"'.encode() in data
+    if len(data) > MOST_SPREAD_BYTES or f'"{SPREAD}"'.encode() not in data or not has_items:
         return None
     try:
         value = json.loads(data)
-    except ValueError:
-        return None
+    except (ValueError, RecursionError):
+        return None  # Whoever reads it says so.
     is_spread = isinstance(value, dict) and SPREAD in value and (ITEMS in value or ITEMS in files_of(job))
     return value if is_spread else None
 

@@ -231,7 +231,7 @@ class Caller:
             # As `concurrent.futures` has it, `sys.exit` in a function ends its call. SIGINT is ignored here.
             text = explained(error)
             if work == self.one:
-                text += hint(self.function, self.callee, item, error)
+                text += hint(self.function, self.of_job, item, error)
             return line_of(type(error), message_of(error), text)
         finally:
             self.running.end()
@@ -263,7 +263,7 @@ class Caller:
     def one(self, item: Any) -> str:
         """Calls it with an item; the result."""
         if not self.has_files:
-            self.settings.update(self.arguments.files(os.environ))
+            self.settings.update(self.arguments.files(os.environ, self.of_job.names))
             self.has_files = True
         if self.items is not None:
             item = self.items.item(item)
@@ -272,10 +272,16 @@ class Caller:
         elif self.of_job is self.callee and isinstance(item, list):
             result = self.run(*item, **self.settings)
         else:
-            names = item if isinstance(item, dict) else dict(zip(self.of_job.positions, item))
-            result = self.run(**names, **self.settings)
+            given = item if isinstance(item, dict) else dict(zip(self.of_job.positions, item))
+            names, first = {**given, **self.settings}, []
+            # By position as far as can be: a wrapper may take them only so.
+            for name in self.callee.spreadable:
+                if name not in names:
+                    break
+                first.append(names.pop(name))
+            result = self.run(*first, **names)
         wanted = marks_of(self.function).output_type
-        if wanted == JSON or (self.items is None and wanted is None):
+        if wanted == JSON or (self.items is None and self.of_job is self.callee and wanted is None):
             # Compact, and a line: JSON escapes line breaks.
             return encode(result, most_depth=ITEM_DEPTH)
         found = encoded(result, self.function, self.allow_pickle, ITEM_DEPTH)
@@ -310,6 +316,7 @@ def serve(target: str, tasks: IO[bytes], results: IO[bytes], allow_pickle: bool)
     """Answers the parent until it says no more; the exit status. BrokenPipeError when the parent has gone."""
 
     def fail(message: str, kind: bytes = b"!") -> int:
+        flush_printed()  # Whoever hears this ends the process.
         results.write(kind + json.dumps(message).encode() + b"\n")
         results.flush()
         return FAILED

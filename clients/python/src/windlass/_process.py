@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import gc
 import io
 import json
@@ -92,18 +93,36 @@ class Forked(BaseException):
             return FAILED
 
 
-class _Unbuffered(io.BufferedWriter):
-    """Bytes that are written at once, and whole."""
+class _Whole(io.FileIO):
+    """Bytes that are written at once; a line of up to `PIPE_BUF` bytes goes in one piece, which no other divides."""
 
     def write(self, written: Any, /) -> int:
-        count = super().write(written)
-        self.flush()
-        return count
+        data, at = memoryview(written).cast("B"), 0
+        while at < len(data):
+            end = len(data)
+            if end - at > select.PIPE_BUF:
+                end = at + (bytes(data[at : at + select.PIPE_BUF]).rfind(b"\n") + 1 or select.PIPE_BUF)
+            count = super().write(data[at:end])
+            if count is None:  # a function has made it not block
+                raise BlockingIOError(errno.EAGAIN, "the log is full", at)
+            at += count
+        return len(data)
+
+
+class _Lines(io.TextIOWrapper):
+    """Text that is written by whole lines; the begin of one waits for its end, or a flush."""
+
+    def write(self, text: str, /) -> int:
+        end = text.rfind("\n") + 1 if isinstance(text, str) else 0
+        if 0 < end < len(text):
+            super().write(text[:end])
+            super().write(text[end:])
+            return len(text)
+        return super().write(text)
 
 
 def _by_lines(descriptor: int, like: Any) -> io.TextIOWrapper:
-    raw = _Unbuffered(io.FileIO(descriptor, "w", closefd=False))
-    return io.TextIOWrapper(raw, like.encoding, like.errors, newline="\n", line_buffering=True)
+    return _Lines(_Whole(descriptor, "w", closefd=False), like.encoding, like.errors, newline="\n", line_buffering=True)
 
 
 def _fork(target: Target, tasks: int, results: int) -> int:

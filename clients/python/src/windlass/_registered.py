@@ -16,7 +16,7 @@ from windlass._archive import ITEMS, archive
 from windlass._arguments import FILE_TYPES, type_names
 from windlass._batches import ARCHIVE_BYTES, MOST_ARCHIVE_BYTES, archives, batches, keeps_going
 from windlass._codecs import JSON, encode, matches
-from windlass._signature import ITEM_FIELDS, SPREAD, Callee, describe, marks_of
+from windlass._signature import ITEM_FIELDS, SPREAD, Callee, describe
 from windlass.models import Function
 
 
@@ -63,6 +63,15 @@ def works_of(
         first += len(batch)
 
 
+def _until_data(rows: Iterator[tuple[Any, ...]], data: list[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """The rows before the first in which something is no JSON. That one is put into `data`."""
+    for row in rows:
+        if any(encode(item) is not None for item in row):
+            data.append(row)
+            return
+        yield row
+
+
 class Registered:
     """The function of a server, as far as this program has it as well."""
 
@@ -97,7 +106,12 @@ class Registered:
             yield from self.archives(spread or call, rows, chunksize, {SPREAD: count} if spread else {})
         elif not is_data and spread:
             settings, files = spread.split(spread.named)
-            yield from works_of(map(list, rows), chunksize, {"keepGoing": True, SPREAD: count, **settings}, files)
+            beside, first = {"keepGoing": True, SPREAD: count, **settings}, 0
+            data: list[tuple[Any, ...]] = []
+            for work in works_of(map(list, _until_data(rows, data)), chunksize, beside, files):
+                yield work
+                first += work.count
+            yield from self.archives(spread, chain(data, rows), chunksize, {SPREAD: count}, first)
         elif is_data or not is_simple:
             yield from (call.with_arguments(given).work() for given in rows)
         else:
@@ -108,14 +122,18 @@ class Registered:
             yield from works_of(each, chunksize, {**going, **call.named})
 
     def archives(
-        self, call: Call, rows: Iterator[tuple[Any, ...]], chunksize: int | None, more: Mapping[str, Any]
+        self,
+        call: Call,
+        rows: Iterator[tuple[Any, ...]],
+        chunksize: int | None,
+        more: Mapping[str, Any],
+        first: int = 0,
     ) -> Iterator[Work]:
         """The jobs of a map of items that are no JSON: they go as they are, in a file of each job.
 
         Those of all items for one parameter come first, as arrays that are alike are to follow each other.
         """
         settings, files = call.split(call.named)
-        first = 0
         for batch in archives(rows, chunksize, self.most_bytes):
             file = archive(chain.from_iterable(zip(*batch)))
             given, beside = {"keepGoing": True, **more, **settings}, {ITEMS: file, **files}
@@ -210,9 +228,7 @@ class Call:
         named = {**dict(zip(callee.spreadable, self.given)), **self.named}
         fields = {*ITEM_FIELDS, SPREAD} & {*callee.spreadable, *callee.names, *named}
         is_fit = len(taken) == iterables and len(named) == count + len(self.named) and not {*taken} & {*named}
-        # Of one that is marked so, each job is one call.
-        is_once = callee.takes_more or callee.input_types or marks_of(self.function).items is False
-        if not is_fit or is_once or fields:
+        if not is_fit or callee.takes_more or callee.input_types or fields:
             return None
         # What it takes beside its items is checked before the first job.
         Call(self.function, callee, (), {**named, **dict.fromkeys(taken)}).arguments()

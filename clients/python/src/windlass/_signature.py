@@ -100,7 +100,8 @@ class Callee(NamedTuple):
     may_be_once: bool
     """Whether an input without `items` may be the arguments of one call, of a function that gets items."""
     spreadable: list[str]
-    """The parameters that may be given by position, where all of them may be given by name as well."""
+    """The parameters that may be given by position, where all of them may be given by name as well, and a job may be
+    several calls."""
 
 
 def describe(called: Callable[..., Any]) -> Callee:
@@ -129,6 +130,7 @@ def describe(called: Callable[..., Any]) -> Callee:
     if not by_item and sum(each.kind is each.POSITIONAL_ONLY for each in needed) > 1:
         raise Unfit(f"{shown} has parameters that cannot be given by name")
     names = [each.name for each in named if each not in taken]
+    is_unnamed = any(each.kind is each.POSITIONAL_ONLY for each in listed)
     if by_item and (clash := [each for each in names if each in ITEM_FIELDS]):
         raise Unfit(f"{shown} has a parameter {clash[0]!r}, which is a field of the input already")
     return Callee(
@@ -142,7 +144,7 @@ def describe(called: Callable[..., Any]) -> Callee:
         any(each.kind is each.VAR_KEYWORD for each in listed),
         list(marks.input_types),
         by_item and marks.items is None and bool(positional),
-        [] if any(each.kind is each.POSITIONAL_ONLY for each in listed) else [each.name for each in positional],
+        [each.name for each in positional if marks.items is not False and not is_unnamed],
     )
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from windlass._import_path import pythons
+
 # With the version, which any numpy can read, and in which all here are written.
 MAGIC = b"\x93NUMPY\x02\x00"
 LENGTH = slice(len(MAGIC), len(MAGIC) + 4)
@@ -28,10 +30,10 @@ def header_size(begin: bytes) -> int:
 
 def _fields(header: bytes) -> dict[str, Any]:
     """What a header says. `ValueError` when it says something else."""
-    # It takes a while to import, and few jobs need it.
-    import ast
-
-    fields: Any = ast.literal_eval(header[LENGTH.stop :].decode("latin-1"))
+    try:
+        fields: Any = pythons("ast").literal_eval(header[LENGTH.stop :].decode("latin-1"))
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"its header cannot be read: {error}") from error
     if not isinstance(fields, dict) or not isinstance(fields.get("shape"), tuple) or "fortran_order" not in fields:
         raise ValueError("its header is none of an array")
     return fields
