@@ -13,6 +13,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod absent_functions;
 mod capacity;
 mod ends;
 mod failures;

@@ -14,7 +14,8 @@ use crate::support::{
 };
 
 /// Ends when there is a file `go`.
-const WAIT: &str = "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
+pub(crate) const WAIT: &str =
+    "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
 
 fn write_queue(machine: &Machine, spec: &str) {
     let text = format!(
@@ -27,7 +28,7 @@ fn lacks_queue(job: &Job) -> bool {
     says(job, "QueueNotFound", "queue \"q\" is not there")
 }
 
-fn says(job: &Job, reason: &str, words: &str) -> bool {
+pub(crate) fn says(job: &Job, reason: &str, words: &str) -> bool {
     let told = job.status.conditions.first();
     job.status.phase == Some(Phase::Queued)
         && told.is_some_and(|told| told.reason == reason && told.message.contains(words))

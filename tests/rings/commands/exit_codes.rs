@@ -28,6 +28,11 @@ fn exit_codes_tell_done_failed_misused_and_interrupted_apart() {
     let waited = run_windlass(&server, &["submit", "crash", "--wait", "--name", "crashed"]);
     assert_eq!(waited.status.code(), Some(1), "{}", text(&waited.stderr));
     assert_eq!(run_windlass(&server, &["watch", "crashed"]).status.code(), Some(1));
+    for (arguments, code) in [(&["--wait"][..], 1), (&["--watch"], 1), (&[], 0)] {
+        let shown = run_windlass(&server, &[&["get", "crashed"], arguments].concat());
+        assert_eq!(shown.status.code(), Some(code), "{arguments:?}: {}", text(&shown.stderr));
+        assert!(text(&shown.stdout).contains("crashed"), "{arguments:?}");
+    }
     let none = run_windlass(&server, &["result", "crashed"]);
     assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
     assert!(text(&none.stderr).contains("Failed and has no result"), "{}", text(&none.stderr));
@@ -116,4 +121,62 @@ fn an_interrupt_before_the_server_has_answered_says_that_a_job_may_be_there() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("a job may be there; `windlass list` shows it"), "{said}");
+}
+
+#[test]
+fn who_reads_no_more_of_a_result_has_read_enough() {
+    let directory = tempfile::tempdir().unwrap();
+    let large = "head -c 3000000 /dev/zero > $WINDLASS_OUTPUT";
+    let server =
+        server_of(directory.path(), &[("large", large), ("small", "echo 1 > $WINDLASS_OUTPUT")]);
+    for function in ["large", "small"] {
+        stdout_of(&server, &["submit", function, "--name", function, "--wait"]);
+        for command in [&["result", function][..], &["call", function]] {
+            let mut child = windlass_with(&server)
+                .args(command)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            drop(child.stdout.take());
+            let output = child.wait_with_output().unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{command:?}: {said}");
+            assert!(!said.contains("pipe"), "{command:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn what_has_files_to_send_says_as_well_that_nobody_answers_or_lets_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("a.csv");
+    fs::write(&file, "1,2").unwrap();
+    let file = file.to_str().unwrap();
+    let (named, input) = (format!("a={file}"), format!("@{file}"));
+    let server = server_of(directory.path(), &[("takes", "echo 1 > $WINDLASS_OUTPUT")]);
+    let commands: &[&[&str]] = &[
+        &["call", "takes"],
+        &["call", "takes", "--file", &named],
+        &["submit", "takes", "--file", &named],
+        &["submit", "takes", "--input", &input],
+        &["blobs", "put", file],
+    ];
+    // Nobody listens there any more.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = (format!("http://{silent}"), "Is it running");
+    let stranger = (format!("http://{}", server.client.address), "The token comes from");
+    for (url, advice) in [nobody, stranger] {
+        for command in commands {
+            let output = without_settings(&windlass())
+                .env("WINDLASS_SERVER", &url)
+                .env("WINDLASS_TOKEN", "not-the-servers")
+                .args(*command)
+                .output()
+                .unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{command:?}: {said}");
+            assert!(said.contains(advice), "{command:?}: {said}");
+        }
+    }
 }

@@ -30,6 +30,17 @@ pub(super) fn admit(
     decision
 }
 
+/// A job leaves its queue until manifests that were read anew have its function.
+pub(super) fn wait_for_function(
+    state: &mut State,
+    uid: Uuid,
+    blocked: AdmissionDecision,
+) -> AdmissionDecision {
+    state.admission.dequeue(&uid);
+    state.without_function.insert(uid);
+    blocked
+}
+
 /// A job joins its queue.
 pub(super) fn enqueue(state: &mut State, uid: Uuid) {
     if let Some(active) = state.jobs.get_mut(uid) {

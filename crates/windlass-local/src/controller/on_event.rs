@@ -52,6 +52,9 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::ManifestsReloaded => {
             set_queues(state);
             warm_functions::set_functions(state);
+            for uid in std::mem::take(&mut state.without_function) {
+                reconcile(state, uid, None);
+            }
             state.checks.begin(&state.ctx.config);
         }
         Event::QueuesChanged => set_queues(state),

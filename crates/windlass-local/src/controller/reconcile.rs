@@ -11,15 +11,15 @@
 //! | update_status | commits to the store, last |
 
 use uuid::Uuid;
-use windlass_core::plan::{AdmissionDecision, Observed, plan_invalid};
+use windlass_core::plan::{AdmissionDecision, Observed};
 use windlass_core::{Action, Job, Plan, plan};
 
-use super::admit::{admit, preempted};
+use super::admit::{admit, preempted, wait_for_function};
 use super::apply::apply;
 use super::fetch::fetch;
 use super::state::State;
 use super::update_status::update_status;
-use super::validate::missing_requirement;
+use super::validate::missing_function;
 use crate::attempt::observe;
 
 /// Reconciles a job until there is nothing new. A job that needs CPUs joins its queue, unless
@@ -35,19 +35,17 @@ pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<Admis
         let preempted = preempted(state, uid, &attempts);
         let mut observed = Observed { attempts, preempted, ..Observed::default() };
         // validate: pure.
-        let missing = missing_requirement(&job, &state.ctx.config.functions.current());
-        let plan = if let Some(why) = missing {
-            // plan: pure.
-            plan_invalid(&job, &why, &observed, now)
-        } else {
-            // admit: changes the queues, in memory.
-            let admitted = admit(state, uid, &job, &observed.attempts, &mut decision, now);
-            let Some(admission) = admitted else { return };
-            observed.admission = admission;
-            let Some(active) = state.jobs.get(uid) else { return };
-            // plan: pure.
-            plan(&job, &active.limits, &observed, now)
+        let missing = missing_function(&job, &state.ctx.config.functions.current());
+        // admit: changes the queues, in memory.
+        let admitted = match missing {
+            Some(blocked) => Some(wait_for_function(state, uid, blocked)),
+            None => admit(state, uid, &job, &observed.attempts, &mut decision, now),
         };
+        let Some(admission) = admitted else { return };
+        observed.admission = admission;
+        let Some(active) = state.jobs.get(uid) else { return };
+        // plan: pure.
+        let plan = plan(&job, &active.limits, &observed, now);
         if is_done(&plan, &job) {
             return state.settle(uid, &job, plan.requeue_after);
         }

@@ -1,5 +1,6 @@
 //! The loop: events in, a turn at a time.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -47,6 +48,7 @@ impl Controller {
             jobs: ActiveJobs::default(),
             attempts,
             admission,
+            without_function: BTreeSet::new(),
             requeued: DelayQueue::default(),
             expiry: Expiry::default(),
             checks: Checks::default(),

@@ -1,5 +1,6 @@
 //! What the controller knows and holds. One task owns it, so that no part of it needs a lock.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub(super) struct State {
     pub(super) attempts: LiveAttempts,
     /// Who waits for CPUs, and what is granted.
     pub(super) admission: MachineAdmission,
+    /// Those that wait for their function to be there again.
+    pub(super) without_function: BTreeSet<Uuid>,
     /// Whose turn comes later.
     pub(super) requeued: DelayQueue,
     pub(super) expiry: Expiry,
@@ -85,6 +88,7 @@ impl State {
             active.leave_backlog(&self.ctx.backlog);
         }
         self.requeued.set(uid, None);
+        self.without_function.remove(&uid);
         self.jobs.remove(uid);
     }
 }

@@ -1,5 +1,7 @@
 //! The step `validate`: what a job asks for, against what this machine has. Pure.
 
+use windlass_core::plan::AdmissionDecision;
+use windlass_core::status::reasons;
 use windlass_core::{Cpus, Error, Function, Job, JobLimits, JobSpec, Problem, validate};
 
 use crate::functions::Functions;
@@ -31,9 +33,15 @@ pub(crate) fn job_limits(
     Ok(limits)
 }
 
-/// What an accepted job lacks since its function was removed.
-pub(super) fn missing_requirement(job: &Job, functions: &Functions) -> Option<Error> {
-    functions.get(&job.spec.function).is_none().then(|| no_function(&job.spec))
+/// Why an accepted job waits whose function is not there any more. It may be so for a moment, as while manifests are
+/// copied, or until the next start of the server.
+pub(super) fn missing_function(job: &Job, functions: &Functions) -> Option<AdmissionDecision> {
+    let name = &job.spec.function;
+    functions.get(name).is_none().then(|| AdmissionDecision::Blocked {
+        reason: reasons::FUNCTION_DELETED,
+        why: format!("function {name:?} was there and is gone"),
+        place: None,
+    })
 }
 
 fn no_function(spec: &JobSpec) -> Error {

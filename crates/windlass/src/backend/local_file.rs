@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 use tokio_util::io::ReaderStream;
-use windlass_core::blobs::{BlobSink, NewBlob};
+use windlass_core::blobs::{BlobSink, NewBlob, NotStored};
 use windlass_core::result::hex;
 use windlass_core::{BlobRef, blob, media_type};
 
@@ -81,8 +81,11 @@ impl LocalFile {
         let content = ReaderStream::with_capacity(tokio::fs::File::from_std(file), PIECE_BYTES);
         let (sha256, max_bytes) = (Some(self.blob.sha256.clone()), Some(self.blob.bytes));
         let new = NewBlob { sha256, max_bytes, ..NewBlob::default() };
-        to.store(namespace, &new, Box::pin(content)).await?;
-        Ok(())
+        to.store(namespace, &new, Box::pin(content)).await.map(drop).map_err(|why| match why {
+            // As of any other request: it says what to do, and which exit code it has.
+            NotStored::Failed(error) => error.into(),
+            other => other.into(),
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::flags::wait::WaitFlags;
 use clap::Args;
 use std::process::ExitCode;
 
-use windlass_core::{Error, Job, JobKey};
+use windlass_core::{Error, Job, JobKey, Phase};
 
 use crate::backend::follow::{self, Waited, with_input_of};
 use crate::backend::resolve::Backend;
@@ -59,7 +59,10 @@ pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCod
         [job] => objects::one(job, args.output)?,
         jobs => objects::many(jobs, args.output)?,
     }
-    Ok(ExitCode::SUCCESS)
+    let is_waited_for = args.wait.wait.is_some();
+    let has_no_result = |job: &&Job| job.status.phase != Some(Phase::Succeeded);
+    let without_result = jobs.iter().find(|job| is_waited_for && has_no_result(job));
+    Ok(without_result.map_or(ExitCode::SUCCESS, follow::verdict))
 }
 
 /// The job before it is followed, if it is to be shown with its input.
@@ -93,8 +96,8 @@ async fn watch(backend: &Backend, name: &str, shape: OutputForm) -> anyhow::Resu
             objects::some(&[&job], shape, before.is_none())?;
             before = Some(job);
         }
-        if ended {
-            return Ok(ExitCode::SUCCESS);
+        if let Some(job) = before.as_ref().filter(|_| ended) {
+            return Ok(follow::verdict(job));
         }
     }
 }

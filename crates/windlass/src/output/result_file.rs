@@ -88,9 +88,19 @@ impl ResultFile {
 
 async fn copy(mut content: ByteStream, mut to: impl io::Write) -> io::Result<()> {
     while let Some(piece) = content.try_next().await? {
-        to.write_all(&piece)?;
+        if !is_read_on(to.write_all(&piece))? {
+            return Ok(());
+        }
     }
-    to.flush()
+    is_read_on(to.flush()).map(drop)
+}
+
+/// Whether the reader of what is written wants more: `head` has read enough at some point.
+fn is_read_on(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
+    }
 }
 
 #[cfg(test)]
