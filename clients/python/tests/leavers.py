@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import resource
+import select
 import signal
 import subprocess
 import sys
@@ -53,8 +54,23 @@ def leave(kind):
         "path": lambda: sys.path.append("/left"),
         "temporary file": lambda: tempfile.mkstemp(),
         "joined thread": joined,
+        # What scikit-learn, matplotlib, polars and tqdm keep from their first use on.
+        "library's variable": lambda: os.environ.setdefault("KMP_DUPLICATE_LIB_OK", "True"),
+        "library's file": lambda: kept or kept.append(os.open(os.path.join(sys.prefix, "pyvenv.cfg"), os.O_RDONLY)),
+        "library's file to write": lambda: kept.append(os.open(os.path.join(sys.prefix, "pyvenv.cfg"), os.O_RDWR)),
+        "library's descriptors": lambda: kept or kept.extend(select.epoll() for _ in range(64)),
+        "many library's descriptors": lambda: kept.extend(select.epoll() for _ in range(65)),
+        "thread of a bar": lambda: kept or kept.append(monitor("tqdm._monitor")),
+        "thread like a bar's": lambda: kept.append(monitor("mine")),
     }[kind]()
     return os.getpid()
+
+
+def monitor(module):
+    kind = type("TMonitor", (threading.Thread,), {"__module__": module})
+    thread = kind(target=threading.Event().wait, daemon=True)
+    thread.start()
+    return thread
 
 
 def opened():

@@ -11,6 +11,7 @@ from attempt import Attempt
 from conftest import Server
 
 import windlass
+from windlass import _registered
 from windlass._archive import ARCHIVE, archive, encode_item, read_results
 from windlass._batches import archives
 from windlass._codecs import Undecodable
@@ -172,9 +173,17 @@ def test_a_dict_of_arrays_as_the_file_items_is_its_arrays(real):
 
 
 def test_a_large_array_as_json_is_told_to_be_slow(real, caplog):
+    _registered._tell_list.cache_clear()
     with real.executor("same", parallelism=1) as pool:
         assert list(pool.map([numpy.zeros(2)])) == [[0.0, 0.0]]
         assert not caplog.records
+        for _ in range(2):
+            assert pool.submit(numpy.zeros(2)).result(20) == [0.0, 0.0]
+        assert [each.getMessage() for each in caplog.records] == [
+            "an array that is handed in for 'same' goes as nested lists: submit(function, array), with the function "
+            "itself first, gives it the array"
+        ]
+        caplog.clear()
         pool.map([1, numpy.zeros(40_000), numpy.zeros(40_000)])
     assert [each.getMessage() for each in caplog.records] == [
         "item 1 is an array, and goes as a list of 160002 bytes: map(function, items), with the function itself first, "

@@ -69,7 +69,7 @@ def test_an_initializer_is_a_function_whose_result_is_kept(server, before, said)
 
 
 def test_the_results_come_as_they_are_done(server, before, said, tmp_path):
-    said("pool.imap_unordered(f, items)", "concurrent.futures.as_completed([pool.submit(item) for item in items])")
+    said("pool.imap_unordered(f, items)", "concurrent.futures.as_completed([pool.submit(f, item) for item in items])")
     path = str(tmp_path / "done")
     late = functools.partial(moved.square_last, path=path)
     with server.executor("square-last") as pool:

@@ -148,6 +148,9 @@ LEFT = {
     "locale": "changed the locale",
     "memory": "holds 2",
     "busy native thread": "left 1 native threads that run",
+    "library's file to write": "left open ",
+    "many library's descriptors": "left open 65 descriptors of libraries, such as anon_inode:[eventpoll]",
+    "thread like a bar's": "left 1 thread (TMonitor",
 }
 
 
@@ -164,7 +167,11 @@ def test_a_process_in_which_something_is_left_gets_no_other_job(serve, kind, why
 
 
 @pytest.mark.parametrize(
-    "kind", ["nothing", "globals", "path", "native thread", "joined thread", "file in reach of nobody"]
+    "kind",
+    [
+        *("nothing", "globals", "path", "native thread", "joined thread", "file in reach of nobody"),
+        *("library's variable", "library's file", "library's descriptors", "thread of a bar"),
+    ],
 )
 def test_what_a_process_may_keep_is_kept(serve, kind):
     one = serve("leavers:leave").ready()

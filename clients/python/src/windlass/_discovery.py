@@ -28,8 +28,9 @@ ADVICE = (
 )
 
 IN_A_FUNCTION = (
-    "a function cannot read the server's token, and its module is imported to call it: "
-    "is the script's own work below `if __name__ == '__main__':`?"
+    "a function cannot read the server's token. One that is to ask a server is handed a token, as by "
+    "`windlass serve --pass-env WINDLASS_TOKEN`. A function's module is imported to call it: is the script's own "
+    "work below `if __name__ == '__main__':`?"
 )
 
 MAX_TOKEN_BYTES = 16 << 10

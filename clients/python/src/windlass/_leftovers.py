@@ -11,13 +11,14 @@ something is found is ended, and another one takes its place.
 | `os.environ`, working directory, umask, locale | it is another |
 | signal handlers, blocked signals, timers, resource limits, niceness, user, process group | they are others |
 | trace and profile functions, recursion limit, garbage collection | they are others |
-| file descriptors | there is another one, or 0, 1 or 2 is another file |
+| file descriptors | there is another one, but for 64 that libraries keep; or 0, 1 or 2 is another file |
 | `sys.stdin`, `sys.stdout`, `sys.stderr` | it is another or closed |
 | memory | it holds twice what it held after the import, and 64 MiB |
 
 Native threads that sleep are pools that libraries such as numpy start at their first use, and stay. Module globals
 stay, too: caches, loaded models, the state of `random`, `sys.path`, handlers of `logging`. That is what a process that
-serves is for.
+serves is for. So do what common libraries keep from their first use on: variables that scikit-learn sets, the thread of
+tqdm's bars, files of their own such as matplotlib's fonts, and the descriptors by which native code waits.
 Deliberately absent: variables that were set past `os.environ`.
 """
 
@@ -41,6 +42,15 @@ ROOM_BYTES = 64 << 20
 
 # Native threads that may sleep, beside those after the import.
 SLEEPING_THREADS = 64
+
+# Descriptors that libraries keep open, beside those after the import.
+LIBRARY_FILES = 64
+
+# Variables that libraries set when they are imported, for their own native code.
+LIBRARY_VARIABLES = {b"KMP_DUPLICATE_LIB_OK", b"KMP_INIT_AT_FORK"}
+
+# What native code waits by, as the kernel calls it.
+_WAITING = ("anon_inode:[eventfd]", "anon_inode:[eventpoll]", "anon_inode:[timerfd]")
 
 # A thread that was joined may still be in the kernel's list for so long, in seconds.
 THREAD_END_SECONDS = 0.1
@@ -194,16 +204,19 @@ class Before:
         if found != self.state:
             changed = next(name for (name, was), (_, value) in zip(self.state, found) if was != value)
             return f"changed {changed}"
-        if _environment() != self.expected:
-            return f"changed the environment ({', '.join(self._changed_variables())})"
+        if _environment() != self.expected and (variables := self._changed_variables()):
+            return f"changed the environment ({', '.join(variables)})"
         return self._left_threads() or self._left_children() or self._left_files() or self._left_memory()
 
     def _changed_variables(self) -> list[str]:
         now, was = _environment(), self.expected
-        return sorted(os.fsdecode(name) for name in {*now, *was} if now.get(name) != was.get(name))[:3]
+        changed = {name for name in {*now, *was} if now.get(name) != was.get(name)}
+        return sorted(map(os.fsdecode, changed - LIBRARY_VARIABLES))[:3]
 
     def _left_threads(self) -> str:
         more = _thread._count() - self.threads
+        if more > 0:
+            more -= sum(_is_of_tqdm(each) for each in threading.enumerate())
         if more > 0:
             return f"left {more} thread{'s' if more > 1 else ''}{self._names_of_threads()}"
         if _native_threads() <= len(self.tasks):
@@ -240,10 +253,15 @@ class Before:
         # What nobody can reach any more is not left, only not yet collected.
         gc.collect()
         now = _files()
-        left = sorted(name for number, name in now.items() if self.files.get(number) != name)
-        if left:
+        more = {number: name for number, name in now.items() if self.files.get(number) != name}
+        if left := sorted(name for number, name in more.items() if not _is_of_library(number, name)):
             return f"left open {', '.join(left[:3])}"
-        return "closed a file descriptor that it has not opened" if len(now) < len(self.files) else ""
+        if not self.files.keys() <= now.keys():
+            return "closed a file descriptor that it has not opened"
+        if len(more) > LIBRARY_FILES:
+            return f"left open {len(more)} descriptors of libraries, such as {min(more.values())}"
+        self.listed = os.listdir("/proc/self/fd")
+        return ""
 
     def _left_memory(self) -> str:
         # The most that it ever held is told at once, what it holds now takes the kernel longer.
@@ -251,6 +269,23 @@ class Before:
             return ""
         held = resident_bytes()
         return beyond(held, self.most_bytes) if held > self.most_bytes else ""
+
+
+def _is_of_tqdm(thread: threading.Thread) -> bool:
+    """Whether it is the one thread that redraws the bars of tqdm, which is there from the first bar on."""
+    return type(thread).__name__ == "TMonitor" and type(thread).__module__.startswith("tqdm.")
+
+
+def _is_of_library(number: str, name: str) -> bool:
+    """Whether a descriptor is one that libraries keep: what native code waits by, or a file of theirs, to be read."""
+    if name in _WAITING:
+        return True
+    if not name.startswith((sys.prefix + os.sep, sys.base_prefix + os.sep)):
+        return False
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/self/fdinfo/{number}") as file:
+        flags = next(line for line in file if line.startswith("flags:")).split()[1]
+        return int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
+    return False
 
 
 def _runs(task: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from windlass import errors
 from windlass._archive import ITEMS, archive
 from windlass._arguments import FILE_TYPES, type_names
-from windlass._batches import ARCHIVE_BYTES, MOST_ARCHIVE_BYTES, archives, batches, keeps_going
+from windlass._batches import ARCHIVE_BYTES, MOST_ARCHIVE_BYTES, archives, batches, keeps_going, logger
 from windlass._codecs import JSON, encode, matches
 from windlass._signature import ITEM_FIELDS, SPREAD, Callee, describe
 from windlass.models import Function
@@ -40,6 +40,23 @@ class Work:
 def of_whole(item: Any) -> Work:
     """An item that is the whole input of a job."""
     return Work(item, False)
+
+
+def of_item(item: Any, has_items: bool, function: str) -> Work:
+    """An item by itself, without the function."""
+    if type(item).__name__ == "ndarray":
+        _tell_list(function)
+    return Work({"items": [item]} if has_items else item, has_items)
+
+
+@functools.lru_cache(maxsize=64)
+def _tell_list(function: str) -> None:
+    """Once for each function."""
+    logger.warning(
+        "an array that is handed in for %r goes as nested lists: submit(function, array), with the function itself "
+        "first, gives it the array",
+        function,
+    )
 
 
 def result_of(value: Any, work: Work, function: str) -> Any:

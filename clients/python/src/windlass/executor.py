@@ -47,7 +47,7 @@ from windlass._future import FORKED
 from windlass._future import JobFuture as JobFuture
 from windlass._lacks import Lacks
 from windlass._leaving import executors, logger
-from windlass._registered import Registered, Work, of_whole, result_of, works_of
+from windlass._registered import Registered, Work, of_item, of_whole, result_of, works_of
 from windlass.async_client import AsyncClient
 from windlass.models import Function, Job
 
@@ -156,8 +156,7 @@ class Executor(concurrent.futures.Executor):
             return self._start(call.with_arguments(item[1:], named).work())
         if len(item) != 1 or named:
             raise TypeError(f"the function is {self._function!r} and takes one item: write submit(item)")
-        has_items = self._has_items()
-        return self._start(Work({"items": [item[0]]} if has_items else item[0], has_items))
+        return self._start(of_item(item[0], self._has_items(), self._function))
 
     def map(  # type: ignore[override]
         self, *items: Iterable[Any], timeout: float | None = None, chunksize: int | None = None, **misplaced: Any
