@@ -38,7 +38,7 @@ pub const PROGRESS: &str = "WINDLASS_PROGRESS";
 pub const PARALLELISM: &str = "WINDLASS_PARALLELISM";
 
 /// Path of the Unix socket over which a function that serves gets one job after another: version 2 of the contract, which
-/// `docs/functions.md` describes. Where it is set, no other variable above is.
+/// `docs/warm-functions.md` describes. Where it is set, no other variable above is.
 pub const SERVE: &str = "WINDLASS_SERVE";
 
 /// The version that a function that serves says when it is ready.
@@ -76,7 +76,7 @@ pub const THREAD_COUNT_VARIABLES: [&str; 8] = [
 pub const EXIT_BAD_INPUT: u8 = 65;
 
 /// Exit status of a function that has raised an error of its own, and would raise it again (`EX_SOFTWARE` of sysexits.h).
-/// Never retried.
+/// Retried only where the job itself says `retries`.
 pub const EXIT_FUNCTION_ERROR: u8 = 70;
 
 /// Exit status of a function that stopped because it was asked to: 128 + SIGTERM, as a shell would report it.
