@@ -125,7 +125,7 @@ fn bad_usage_and_input_exit_2_and_name_the_field() {
     let torn = manifest("torn.yaml", "apiVersion: [\n");
     let other = manifest("other.yaml", "apiVersion: v1\nkind: Pod\n");
     let named = manifest("named.yaml", &head.replace("x}", "X_Y}"));
-    let table: [(&[&str], &str); 13] = [
+    let table: [(&[&str], &str); 14] = [
         (&["run"], "required"),
         (&["run", "nothing"], "no function \"nothing\""),
         (&["run", "echo", "--parallelism", "0"], "/parallelism"),
@@ -135,6 +135,7 @@ fn bad_usage_and_input_exit_2_and_name_the_field() {
         (&["run", "echo", "--input", "@nowhere.json"], "nowhere.json"),
         (&["run", "price", "--input", "{\"paths\": 0}"], "/input"),
         (&["run", "echo", "--input", &large], "128 KiB"),
+        (&["run", "echo", "--queue", "nightly"], "there is no queue \"nightly\""),
         (&["run", "-f", &unknown], "/spec/cpus"),
         (&["run", "-f", &torn], "torn.yaml"),
         (&["run", "-f", &other], "ComputeJob"),

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use windlass_core::queue::DEFAULT_QUEUE;
 use windlass_core::{Jobs as _, Phase};
 use windlass_local::{Config, Engine, Library, Logs, NAMESPACE};
 
@@ -91,6 +92,13 @@ async fn here(mut args: Run) -> anyhow::Result<ExitCode> {
         let known = functions.all().map(|known| known.metadata.name.as_str()).collect();
         let why = submission::unknown_function(function, known);
         return Err(BadUsage(format!("{why}. --functions and --function add more")).into());
+    }
+    let queue = new.submission.spec.queue();
+    if queue != DEFAULT_QUEUE && functions.queue(queue).is_none() {
+        let why = format!(
+            "there is no queue {queue:?}: the job would wait for ever. --functions adds one"
+        );
+        return Err(BadUsage(why).into());
     }
     // Before the work, so that none is done for a result that cannot be kept.
     let output = ResultFile::open(args.output.as_deref())?;
