@@ -17,6 +17,8 @@ import threading
 import time
 
 kept = []
+# Of the import.
+FILE = os.open("/etc/hostname", os.O_RDONLY)
 
 
 def leave(kind):
@@ -60,10 +62,17 @@ def leave(kind):
         "library's file to write": lambda: kept.append(os.open(os.path.join(sys.prefix, "pyvenv.cfg"), os.O_RDWR)),
         "library's descriptors": lambda: kept or kept.extend(select.epoll() for _ in range(64)),
         "many library's descriptors": lambda: kept.extend(select.epoll() for _ in range(65)),
+        "file in a library's number": lambda: os.dup2(os.open("/etc/passwd", os.O_RDONLY), kept[0].fileno()),
+        "library's descriptor in another's number": lambda: os.dup2(kept_open().fileno(), FILE),
         "thread of a bar": lambda: kept or kept.append(monitor("tqdm._monitor")),
         "thread like a bar's": lambda: kept.append(monitor("mine")),
     }[kind]()
     return os.getpid()
+
+
+def kept_open():
+    kept.append(select.epoll())
+    return kept[-1]
 
 
 def monitor(module):

@@ -191,17 +191,19 @@ def test_a_stranger_at_the_port_of_a_server_that_has_moved_is_not_taken_for_it(o
         async with windlass.AsyncClient(data=own_server.data) as other:
             assert await other.call("who", {"items": [1]})
             with moved():
-                return await other.call("who", {"items": [1]})
+                return await asyncio.gather(*(other.call("who", {"items": [1]}) for _ in range(8)))
 
     @contextlib.contextmanager
     def moved():
         own_server.stop()
         with http.server.ThreadingHTTPServer(("127.0.0.1", own_server.port), Stranger) as stranger:
             threading.Thread(target=stranger.serve_forever).start()
-            own_server.port = 0
-            own_server.start()
-            yield
-            stranger.shutdown()
+            try:
+                own_server.port = 0
+                own_server.start()
+                yield
+            finally:
+                stranger.shutdown()
 
     with windlass.Client(data=own_server.data) as client:
         assert client.call("who", {"items": [1]})

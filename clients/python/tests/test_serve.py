@@ -151,12 +151,16 @@ LEFT = {
     "library's file to write": "left open ",
     "many library's descriptors": "left open 65 descriptors of libraries, such as anon_inode:[eventpoll]",
     "thread like a bar's": "left 1 thread (TMonitor",
+    "file in a library's number": "left open /etc/passwd",
+    "library's descriptor in another's number": "closed a file descriptor",
 }
 
 
 @pytest.mark.parametrize("kind, why", LEFT.items(), ids=LEFT)
 def test_a_process_in_which_something_is_left_gets_no_other_job(serve, kind, why):
     one = serve("leavers:leave").ready()
+    if kind == "file in a library's number":
+        assert len(one.result(["library's descriptors"])) == 1 and one.said() == ""
     (pid,) = one.result([kind])
     assert f"the function {why}" in one.said()
     assert not pathlib.Path(f"/proc/{pid}").exists()

@@ -19,7 +19,9 @@ fn of_condition(reason: &str) -> Option<&'static str> {
              resume the queue if it is on hold; or raise spec.cpus of its ComputeQueue, if it has one"
         }
         reasons::FUNCTION_NOT_FOUND => "apply the function before the start deadline",
-        reasons::FUNCTION_DELETED => "apply it again; the job continues within 30 s",
+        reasons::FUNCTION_DELETED => {
+            "apply it again, or on one machine put its manifest or --function back; the job continues within 30 s"
+        }
         reasons::QUEUE_NOT_FOUND => "create the queue; the job then starts within seconds",
         reasons::QUEUE_TOO_SMALL => "raise the quota, or cancel",
         reasons::RETRYING => "wait for the next attempt",

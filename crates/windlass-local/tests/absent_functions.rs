@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use windlass_core::{Job, Jobs as _, Phase};
 
-use crate::queues::{WAIT, says};
+use crate::queues::{WAIT, says, write_queue};
 use crate::support::{Machine, key, machine_with_manifests, machine_with_manifests_in, spec};
 
 fn is_gone(job: &Job) -> bool {
@@ -48,13 +48,13 @@ async fn jobs_wait_for_a_function_that_is_away_and_hold_up_no_others() {
         machine.submit(name, spec("f", json!({}))).await.unwrap();
     }
     remove_function(&machine).await;
-    // What runs goes on.
-    machine.submit("other", spec("wait", json!({}))).await.unwrap();
-    fs::write(machine.path("go-f"), "").unwrap();
-    machine.result("runs").await;
+    // They say so at once, and what runs goes on.
     for name in ["a", "b", "cancelled"] {
         machine.until(name, is_gone).await;
     }
+    machine.submit("other", spec("wait", json!({}))).await.unwrap();
+    fs::write(machine.path("go-f"), "").unwrap();
+    machine.result("runs").await;
     machine.running("other").await;
     fs::write(machine.path("go"), "").unwrap();
     machine.result("other").await;
@@ -86,4 +86,37 @@ async fn jobs_wait_for_a_function_that_the_next_server_does_not_have() {
     add_function(&machine).await;
     machine.result("runs").await;
     machine.result("waits").await;
+}
+
+#[tokio::test]
+async fn no_job_is_ended_for_one_whose_function_is_away() {
+    let machine = machine_with_manifests(1, &[("wait", WAIT)]);
+    add_function(&machine).await;
+    let held = async |hold: bool| {
+        write_queue(&machine, &format!("{{cpus: 1, preemption: lowerPriority, hold: {hold}}}"));
+        let is_read = async || {
+            let queue = machine.engine.queue("default", "q").await.unwrap();
+            queue.is_some_and(|queue| queue.spec.hold == hold)
+        };
+        while !is_read().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    held(false).await;
+    let of_priority = |priority: i32| json!({ "queue": "q", "priority": priority });
+    machine.submit("runs", spec("wait", of_priority(-1))).await.unwrap();
+    machine.running("runs").await;
+    held(true).await;
+    machine.submit("urgent", spec("f", of_priority(5))).await.unwrap();
+    remove_function(&machine).await;
+    machine.until("urgent", is_gone).await;
+    // Its queue would end the other for it.
+    held(false).await;
+    fs::write(machine.path("go"), "").unwrap();
+    machine.result("runs").await;
+    let job = machine.finished("runs").await;
+    assert_eq!((job.status.attempt, job.status.failure), (Some(1), None));
+    fs::write(machine.path("go-f"), "").unwrap();
+    add_function(&machine).await;
+    machine.result("urgent").await;
 }

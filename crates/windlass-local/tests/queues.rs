@@ -17,7 +17,7 @@ use crate::support::{
 pub(crate) const WAIT: &str =
     "while ! [ -e $HERE/go ]; do sleep 0.01; done; echo > $WINDLASS_OUTPUT";
 
-fn write_queue(machine: &Machine, spec: &str) {
+pub(crate) fn write_queue(machine: &Machine, spec: &str) {
     let text = format!(
         "apiVersion: windlass.dev/v1alpha1\nkind: ComputeQueue\nmetadata: {{name: q}}\nspec: {spec}\n"
     );

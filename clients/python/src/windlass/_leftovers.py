@@ -185,6 +185,8 @@ class Before:
         # The listing's own descriptor is in it, each time the same when nothing else has changed.
         self.listed = os.listdir("/proc/self/fd")
         self.files = _files()
+        # And with what libraries keep, once they do.
+        self.kept: dict[str, str] | None = None
         self.state = _state()
         self.most_bytes = memory_bound(resident_bytes())
         self.expected = dict(self.environment)
@@ -216,7 +218,7 @@ class Before:
     def _left_threads(self) -> str:
         more = _thread._count() - self.threads
         if more > 0:
-            more -= sum(_is_of_tqdm(each) for each in threading.enumerate())
+            more -= sum(_is_of_tqdm(each) and each not in self.known_threads for each in threading.enumerate())
         if more > 0:
             return f"left {more} thread{'s' if more > 1 else ''}{self._names_of_threads()}"
         if _native_threads() <= len(self.tasks):
@@ -248,7 +250,7 @@ class Before:
         return "left a child process"
 
     def _left_files(self) -> str:
-        if os.listdir("/proc/self/fd") == self.listed:
+        if os.listdir("/proc/self/fd") == self.listed and (self.kept is None or _files() == self.kept):
             return ""
         # What nobody can reach any more is not left, only not yet collected.
         gc.collect()
@@ -256,11 +258,11 @@ class Before:
         more = {number: name for number, name in now.items() if self.files.get(number) != name}
         if left := sorted(name for number, name in more.items() if not _is_of_library(number, name)):
             return f"left open {', '.join(left[:3])}"
-        if not self.files.keys() <= now.keys():
+        if more.keys() & self.files.keys() or not self.files.keys() <= now.keys():
             return "closed a file descriptor that it has not opened"
         if len(more) > LIBRARY_FILES:
             return f"left open {len(more)} descriptors of libraries, such as {min(more.values())}"
-        self.listed = os.listdir("/proc/self/fd")
+        self.listed, self.kept = os.listdir("/proc/self/fd"), now
         return ""
 
     def _left_memory(self) -> str:

@@ -8,6 +8,7 @@ use windlass_core::{AttemptNumber, Error, Job, JobLimits};
 
 use crate::attempt::observe::TrackedAttempt;
 use crate::event::Refusal;
+use crate::functions::Functions;
 use crate::queueing::admission::QueueEntry;
 use crate::queueing::backlog::Backlog;
 use crate::store::Store;
@@ -90,6 +91,14 @@ impl ActiveJobs {
         let is_in = |active: &ActiveJob| active.is_waiting && queues.contains(&*active.entry.queue);
         let waiting = self.0.iter().filter(|(_, active)| is_in(active));
         waiting.map(|(uid, _)| *uid).collect()
+    }
+
+    /// Those that wait, and whose function is not there.
+    pub(super) fn waiting_without_function(&self, functions: &Functions) -> BTreeSet<Uuid> {
+        let is_without = |active: &ActiveJob| {
+            active.is_waiting && !active.deleted && functions.get(&active.entry.function).is_none()
+        };
+        self.0.iter().filter(|(_, active)| is_without(active)).map(|(uid, _)| *uid).collect()
     }
 
     pub(super) fn get_mut(&mut self, uid: Uuid) -> Option<&mut ActiveJob> {

@@ -18,6 +18,7 @@ pub(super) fn admit(
     decision: &mut Option<AdmissionDecision>,
     now: Timestamp,
 ) -> Option<AdmissionDecision> {
+    state.without_function.remove(&uid);
     if !needs_cpus(job, attempts, now) {
         state.admission.dequeue(&uid);
         return Some(AdmissionDecision::NotAsked);
@@ -38,6 +39,9 @@ pub(super) fn wait_for_function(
 ) -> AdmissionDecision {
     state.admission.dequeue(&uid);
     state.without_function.insert(uid);
+    if let Some(active) = state.jobs.get_mut(uid) {
+        active.enter_backlog(&state.ctx.backlog);
+    }
     blocked
 }
 

@@ -52,9 +52,7 @@ pub(super) fn on_event(state: &mut State, event: Event) {
         Event::ManifestsReloaded => {
             set_queues(state);
             warm_functions::set_functions(state);
-            for uid in std::mem::take(&mut state.without_function) {
-                reconcile(state, uid, None);
-            }
+            on_functions_changed(state);
             state.checks.begin(&state.ctx.config);
         }
         Event::QueuesChanged => set_queues(state),
@@ -88,8 +86,22 @@ fn set_queues(state: &mut State) {
 /// The status of the jobs that wait in these queues may say something else now.
 fn announce_again(state: &mut State, queues: &BTreeSet<String>) {
     for uid in state.jobs.waiting_in(queues) {
+        if state.without_function.contains(&uid) {
+            continue;
+        }
         enqueue(state, uid);
         state.admission.announce(uid);
+    }
+}
+
+/// Of the jobs that wait, those whose function has gone leave their queues, and those whose function is there again join
+/// them.
+fn on_functions_changed(state: &mut State) {
+    let functions = state.ctx.config.functions.current();
+    let without = state.jobs.waiting_without_function(&functions);
+    let changed: Vec<_> = state.without_function.symmetric_difference(&without).copied().collect();
+    for uid in changed {
+        reconcile(state, uid, None);
     }
 }
 
@@ -117,6 +129,7 @@ fn on_submitted(state: &mut State, job: Arc<Job>, limits: JobLimits, is_stored: 
     let Ok(uid) = Uuid::parse_str(&job.metadata.uid) else { return };
     let entry = QueueEntry {
         queue: job.spec.queue().into(),
+        function: job.spec.function.as_str().into(),
         priority: job.spec.priority,
         since: job.metadata.creation_timestamp.unwrap_or_else(|| state.ctx.clock.now()),
     };

@@ -11,7 +11,7 @@
 //! | update_status | commits to the store, last |
 
 use uuid::Uuid;
-use windlass_core::plan::{AdmissionDecision, Observed};
+use windlass_core::plan::{AdmissionDecision, Observed, needs_cpus};
 use windlass_core::{Action, Job, Plan, plan};
 
 use super::admit::{admit, preempted, wait_for_function};
@@ -38,8 +38,11 @@ pub(super) fn reconcile(state: &mut State, uid: Uuid, mut decision: Option<Admis
         let missing = missing_function(&job, &state.ctx.config.functions.current());
         // admit: changes the queues, in memory.
         let admitted = match missing {
-            Some(blocked) => Some(wait_for_function(state, uid, blocked)),
-            None => admit(state, uid, &job, &observed.attempts, &mut decision, now),
+            // What runs, or pauses before its next attempt, does not wait for it.
+            Some(blocked) if needs_cpus(&job, &observed.attempts, now) => {
+                Some(wait_for_function(state, uid, blocked))
+            }
+            _ => admit(state, uid, &job, &observed.attempts, &mut decision, now),
         };
         let Some(admission) = admitted else { return };
         observed.admission = admission;

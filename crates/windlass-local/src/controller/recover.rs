@@ -59,23 +59,26 @@ pub(crate) fn end_leftovers(files: &DataDir) -> io::Result<LostAttempts> {
 /// Takes over what an earlier server has left: jobs that wait, and `lost` attempts, of which nothing
 /// runs any more.
 pub(super) fn recover(state: &mut State, unfinished: Vec<Unfinished>, lost: &LostAttempts) {
-    // Many jobs have few queues, whose names are kept once.
-    let mut queues: BTreeSet<Arc<str>> = BTreeSet::new();
+    // Many jobs have few queues and functions, whose names are kept once.
+    let mut names: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut kept = |name: String| match names.get(name.as_str()) {
+        Some(name) => Arc::clone(name),
+        None => {
+            let name: Arc<str> = name.into();
+            names.insert(Arc::clone(&name));
+            name
+        }
+    };
     let functions = state.ctx.config.functions.current();
     for job in unfinished {
-        let Unfinished { uid, queue, priority, created, limits, attempt } = job;
-        let queue = match queues.get(queue.as_str()) {
-            Some(queue) => Arc::clone(queue),
-            None => {
-                let queue: Arc<str> = queue.into();
-                queues.insert(Arc::clone(&queue));
-                queue
-            }
-        };
+        let Unfinished { uid, queue, priority, created, limits, attempt, function } = job;
+        let (queue, function) = (kept(queue), kept(function));
         let lacks_queue = lacks_queue(&functions, &queue);
-        let entry = QueueEntry { queue, priority, since: created };
+        let lacks_function = functions.get(&function).is_none();
+        let entry = QueueEntry { queue, function, priority, since: created };
         state.jobs.insert(uid, ActiveJob::new(entry, limits, None));
         match lost.get(&uid).copied().max(attempt) {
+            None if lacks_function => reconcile(state, uid, None),
             None => {
                 enqueue(state, uid);
                 // Its queue may have gone since its status was written.

@@ -65,8 +65,9 @@ impl State {
 
     /// How far a drain is.
     pub(super) fn draining(&self) -> Draining {
+        let waiting = self.admission.waiting() + self.without_function.len();
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Draining { running: number(self.attempts.len()), waiting: number(self.admission.waiting()) }
+        Draining { running: number(self.attempts.len()), waiting: number(waiting) }
     }
 
     /// There is nothing new about a job: its turn comes later, or it has ended.

@@ -34,6 +34,8 @@ pub(crate) struct MachineAdmission {
 #[derive(Clone, Debug)]
 pub(crate) struct QueueEntry {
     pub(crate) queue: Arc<str>,
+    /// While it is not there, the job waits for that alone.
+    pub(crate) function: Arc<str>,
     pub(crate) priority: i32,
     pub(crate) since: Timestamp,
 }

@@ -31,6 +31,7 @@ pub(crate) struct Unfinished {
     pub(crate) priority: i32,
     pub(crate) created: Timestamp,
     pub(crate) limits: JobLimits,
+    pub(crate) function: String,
 }
 
 /// The job's row, for a new one.
@@ -181,7 +182,7 @@ pub(super) fn list(db: &Connection, filter: &Filter, limit: usize) -> rusqlite::
 
 pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<Unfinished>> {
     db.prepare(
-        "SELECT uid, queue, priority, created, limits, attempt FROM jobs
+        "SELECT uid, queue, priority, created, limits, attempt, function FROM jobs
          WHERE expires IS NULL ORDER BY created, uid",
     )?
     .query_map([], |row| {
@@ -193,6 +194,7 @@ pub(super) fn unfinished(db: &Connection) -> rusqlite::Result<Vec<Unfinished>> {
             attempt: Some(row.get(5)?).filter(|attempt| *attempt > 0),
             created: time(row.get(3)?),
             limits: parsed(row, 4)?,
+            function: row.get(6)?,
         })
     })?
     .collect()
