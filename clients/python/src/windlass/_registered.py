@@ -122,13 +122,7 @@ class Registered:
                 call.with_arguments((None,)).arguments()
             yield from self.archives(spread or call, rows, chunksize, {SPREAD: count} if spread else {})
         elif not is_data and spread:
-            settings, files = spread.split(spread.named)
-            beside, first = {"keepGoing": True, SPREAD: count, **settings}, 0
-            data: list[tuple[Any, ...]] = []
-            for work in works_of(map(list, _until_data(rows, data)), chunksize, beside, files):
-                yield work
-                first += work.count
-            yield from self.archives(spread, chain(data, rows), chunksize, {SPREAD: count}, first)
+            yield from self.spread_works(spread, rows, chunksize, count)
         elif is_data or not is_simple:
             yield from (call.with_arguments(given).work() for given in rows)
         else:
@@ -137,6 +131,18 @@ class Registered:
             each: Iterator[Any] = map(list, rows) if call.callee.spreads else (row[0] for row in rows)
             going = {"keepGoing": True} if self.keeps_going else {}
             yield from works_of(each, chunksize, {**going, **call.named})
+
+    def spread_works(
+        self, call: Call, rows: Iterator[tuple[Any, ...]], chunksize: int | None, count: int
+    ) -> Iterator[Work]:
+        """The jobs of a map whose items have so many arguments. From the first that is no JSON on, they go as files."""
+        settings, files = call.split(call.named)
+        beside, first = {"keepGoing": True, SPREAD: count, **settings}, 0
+        data: list[tuple[Any, ...]] = []
+        for work in works_of(map(list, _until_data(rows, data)), chunksize, beside, files):
+            yield work
+            first += work.count
+        yield from self.archives(call, chain(data, rows), chunksize, {SPREAD: count}, first)
 
     def archives(
         self,
