@@ -24,6 +24,7 @@ from typing import IO, Any, Callable, NamedTuple
 
 from windlass._codecs import (
     ARROW,
+    BEGIN_BYTES,
     BYTES,
     JSON,
     NPY,
@@ -176,16 +177,17 @@ class Archive:
     def check(self) -> None:
         """`Undecodable` when a member of several arrays is damaged. They are read one by one, without its checksum."""
         for member in {member.filename: member for member, stack, _ in self.places if stack is not None}.values():
-            if zlib.crc32(self._bytes(self._begin(member), member.file_size)) != member.CRC:
-                raise Undecodable(f"Bad CRC-32 for file {member.filename!r}")
+            self._checked(member)
 
     def read(self, number: int) -> bytes:
         """The bytes of an item. `Undecodable` for what is damaged, encrypted or of another compression."""
         member, stack, row = self.places[number]
         if stack is not None:
             return stack.header + self._bytes(stack.begin + row * stack.size, stack.size)
-        if not _is_plain(member):
-            return self._unpacked(member)
+        return self._checked(member) if _is_plain(member) else self._unpacked(member)
+
+    def _checked(self, member: Any) -> bytes:
+        """The bytes of a plain member, held against its checksum."""
         data = self._bytes(self._begin(member), member.file_size)
         if zlib.crc32(data) != member.CRC:
             raise Undecodable(f"Bad CRC-32 for file {member.filename!r}")
@@ -199,7 +201,7 @@ class Archive:
         if not _is_plain(member):
             raise Undecodable(f"{member.filename} is compressed")
         begin = self._begin(member)
-        header = self._bytes(begin, min(member.file_size, LOCAL_BYTES))
+        header = self._bytes(begin, min(member.file_size, BEGIN_BYTES))
         header = self._bytes(begin, header_size(header))
         count, each = unstacked(header)
         size, rest = divmod(member.file_size - len(header), count)

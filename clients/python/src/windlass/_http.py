@@ -172,18 +172,20 @@ class Target:
     def _reached(self, response: httpx.Response) -> None:
         """The server has answered. Raises the error of an answer that is no success, whose body was read."""
         if not response.is_success:
-            asked = response.request.url
-            # Whatever it says: a server that has been started since has written that it is elsewhere.
-            with contextlib.suppress(errors.WindlassError, ValueError, OSError, RuntimeError):
-                self._find_again()
-            now = httpx.URL(self.server)
-            # Another request may have found it meanwhile.
-            if (now.scheme, now.host, now.port) != (asked.scheme, asked.host, asked.port):
-                there = f"{asked.scheme}://{asked.netloc.decode('ascii')}"
-                raise errors.Unreachable(f"the server is at {self.server} now, and at {there} another one answers")
+            self._refuse_stranger(response.request.url)
         self.was_reached = True
         if not response.is_success:
             raise errors.from_answer(response.status_code, response.content, response.headers.get("retry-after"))
+
+    def _refuse_stranger(self, asked: httpx.URL) -> None:
+        """`Unreachable` when a server of this machine has written meanwhile that it is elsewhere than was asked."""
+        with contextlib.suppress(errors.WindlassError, ValueError, OSError, RuntimeError):
+            self._find_again()
+        # Another request may have found it before.
+        now = httpx.URL(self.server)
+        if (now.scheme, now.host, now.port) != (asked.scheme, asked.host, asked.port):
+            there = f"{asked.scheme}://{asked.netloc.decode('ascii')}"
+            raise errors.Unreachable(f"the server is at {self.server} now, and at {there} another one answers")
 
 
 def remade(kind: Callable[..., _Client], server: str | None, options: dict[str, Any]) -> _Client:
