@@ -18,6 +18,7 @@ mod directory;
 mod result_gc;
 mod store_url;
 mod turns;
+mod upload;
 
 use std::io;
 use std::ops::Range;
@@ -26,10 +27,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
-use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
@@ -38,14 +37,13 @@ use windlass_core::result::{ByteStream, Stored};
 
 use blob_quotas::BlobQuotas;
 use turns::UploadTurns;
+use upload::Upload;
 
 pub use store_url::InvalidStoreUrl;
 
-/// Bytes of one part of a result's upload, the same of a blob's, which is the least that a bucket takes, and how many parts
-/// are on their way at a time beside the one that fills up.
+/// Bytes of one part of a result's upload, and the same of a blob's, which is the least that a bucket takes.
 const PART: usize = 8 << 20;
 const BLOB_PART: usize = 5 << 20;
-const CONCURRENT_PARTS: usize = 2;
 
 /// How long an upload of a blob waits for its turn, and has one however slow it is.
 const TURN: Duration = Duration::from_secs(20);
@@ -235,31 +233,29 @@ fn namespace_of(path: &Path) -> &str {
     path.as_ref().split('/').next().unwrap_or_default()
 }
 
-/// In one piece when it is small, in parts when it is not.
+/// Stores the content whole, or nothing of it.
 async fn write(
     store: Arc<dyn ObjectStore>,
     path: Path,
     part: usize,
     mut content: ByteStream,
 ) -> Result<(), Failed> {
-    let mut writer =
-        BufWriter::with_capacity(store, path.clone(), part).with_max_concurrency(CONCURRENT_PARTS);
+    let mut upload = Upload::new(store, path.clone(), part);
     let failed = loop {
         match content.try_next().await {
             Ok(Some(piece)) => {
-                if let Err(error) = writer.put(piece).await {
+                if let Err(error) = upload.put(piece).await {
                     break Failed::Store(unavailable(&error));
                 }
             }
-            // What fails here takes itself back.
             Ok(None) => {
-                let done = writer.shutdown().await;
+                let done = upload.finish().await;
                 return done.map_err(|error| Failed::Store(unavailable(&error)));
             }
             Err(error) => break Failed::Content(error),
         }
     };
-    if let Err(error) = writer.abort().await {
+    if let Err(error) = upload.abort().await {
         // The bucket's life cycle, or the next garbage collection of a directory, does it.
         warn!(%path, %error, "an upload that failed was not taken back");
     }

@@ -175,7 +175,7 @@ async fn keeps_quotas(results: Results) {
 #[tokio::test]
 async fn a_bucket_keeps_quotas() {
     let s3 = S3::start();
-    keeps_quotas(s3.results("some/prefix").await).await;
+    keeps_quotas(s3.results("some/prefix")).await;
     assert!(!s3.uploads().await.contains("<UploadId>"), "an upload is left");
 }
 
@@ -219,7 +219,7 @@ async fn what_exceeds_a_quota_is_at_most_what_was_under_way() {
 #[tokio::test]
 async fn a_bucket_keeps_blobs() {
     let s3 = S3::start();
-    let results = s3.results("some/prefix").await;
+    let results = s3.results("some/prefix");
     keeps_what_it_is_sent(&results).await;
     keeps_nothing_of_what_is_wrong(&results).await;
     holds_what_jobs_name(&results).await;

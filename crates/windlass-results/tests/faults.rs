@@ -68,7 +68,7 @@ async fn a_full_directory_says_so_keeps_nothing_of_it_and_takes_the_next() {
 #[tokio::test]
 async fn a_store_that_goes_away_in_the_middle_of_an_upload_is_said_within_bounds() {
     let s3 = S3::start();
-    let results = s3.results("").await;
+    let results = s3.results("");
     let long = bytes(20 << 20);
     let (mut sender, receiver) = futures::channel::mpsc::channel(0);
     let upload = tokio::spawn({

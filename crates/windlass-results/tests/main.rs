@@ -196,20 +196,20 @@ async fn what_is_old_and_unknown_is_swept() {
 #[tokio::test]
 async fn a_bucket_keeps_results() {
     let s3 = S3::start();
-    let results = s3.results("some/prefix").await;
+    let results = s3.results("some/prefix");
     keeps_what_it_is_given(&results).await;
     keeps_logs_beside_results(&results).await;
     keeps_nothing_of_what_is_wrong(&results).await;
     forgets_a_job(&results).await;
     assert!(!s3.uploads().await.contains("<UploadId>"), "an upload is left");
     // Another prefix of the same bucket is another place.
-    assert_eq!(s3.results("other").await.namespaces().await.unwrap(), Vec::<String>::new());
+    assert_eq!(s3.results("other").namespaces().await.unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn an_upload_whose_caller_goes_is_taken_back_and_a_namespace_has_no_more_than_three() {
     let s3 = S3::start();
-    let results = s3.results("").await;
+    let results = s3.results("");
     // Uploads that have begun and do not go on.
     let (mut senders, mut puts) = (Vec::new(), Vec::new());
     for number in 0..3 {
@@ -247,7 +247,7 @@ async fn an_upload_whose_caller_goes_is_taken_back_and_a_namespace_has_no_more_t
 #[tokio::test]
 async fn a_store_that_is_gone_is_said_within_bounds() {
     let s3 = S3::start();
-    let results = s3.results("").await;
+    let results = s3.results("");
     drop(s3);
     let began = Instant::now();
     let small = bytes(10);

@@ -3,15 +3,18 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use windlass_results::Results;
 
 const BUCKET: &str = "results";
 
-/// A server with one bucket. Ended with it.
+/// A server with one bucket, that everybody may use. Ended with it.
 pub(crate) struct S3 {
     server: Child,
+    /// What it keeps.
+    _directory: TempDir,
     /// Its address and port.
     address: String,
 }
@@ -19,38 +22,36 @@ pub(crate) struct S3 {
 impl S3 {
     pub(crate) fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/s3");
-        let mut server =
-            Command::new(script).arg("127.0.0.1").stderr(Stdio::piped()).spawn().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(script);
+        command.arg("127.0.0.1").arg(directory.path()).arg(BUCKET);
+        let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
         let address = lines.by_ref().find_map(|line| {
             Some(line.unwrap().split_once("Running on http://")?.1.trim().to_owned())
         });
-        // It tells every request, and must not wait for a reader.
+        // It must not wait for a reader of what it tells.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { server, address: address.expect("the S3 server ended") }
+        let address = address.expect("the S3 server ended");
+        Self { server, _directory: directory, address }
     }
 
     /// What is stored below this prefix.
-    pub(crate) async fn results(&self, prefix: &str) -> Results {
-        let made = self.ask("PUT", &format!("/{BUCKET}")).await;
-        assert!(made.starts_with("HTTP/1.1 200"), "{made}");
+    pub(crate) fn results(&self, prefix: &str) -> Results {
         results_at(&self.address, prefix, &[])
     }
 
     /// The multipart uploads that are under way, as the server tells them.
     pub(crate) async fn uploads(&self) -> String {
-        self.ask("GET", &format!("/{BUCKET}?uploads")).await
-    }
-
-    async fn ask(&self, method: &str, path: &str) -> String {
         let mut socket = TcpStream::connect(&self.address).await.unwrap();
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            "GET /{BUCKET}?uploads HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
             self.address
         );
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         answer
     }
 }
