@@ -13,7 +13,7 @@ COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/target \
     export CARGO_TARGET_DIR=/target/$(uname -m) WINDLASS_CACHE=/target/$(uname -m)/tools \
  && find . -type f -exec touch {} + \
- && packaging/cargo build --release --locked --bins --workspace \
+ && packaging/cargo build --release --locked --workspace --bin windlass --bin misbehave \
  && packaging/cargo build --profile worker --locked --package windlass-worker \
  && mkdir /out && cd "$CARGO_TARGET_DIR"/*/release \
  && cp windlass misbehave ../worker/windlass-worker /out/ && strip /out/windlass
