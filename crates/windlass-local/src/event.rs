@@ -28,6 +28,8 @@ pub(crate) enum Event {
     /// A job that was to be stored could not be: nothing of it stays. `attempt` is the last one that its
     /// status has told.
     NotStored { uid: Uuid, attempt: AttemptNumber, refusal: Refusal },
+    /// The store has this version of a job.
+    Stored { uid: Uuid, version: String },
     /// Somebody cancels a job. The answer comes after the commit.
     CancelRequested { uid: Uuid, reply: oneshot::Sender<Result<(), Error>> },
     /// Somebody deletes a job. The answer comes after the commit.

@@ -25,7 +25,7 @@ pub(super) struct ActiveJob {
     pub(super) is_waiting: bool,
     /// The job as it was last reported. `None` while the store alone has it.
     pub(super) job: Option<Arc<Job>>,
-    /// The store has it for sure. One that was begun before it was committed is kept in memory.
+    /// The store has it as it is here, for sure. One that was begun before it was committed is not yet.
     pub(super) is_stored: bool,
     /// It could not be stored: what to tell its caller once nothing of it runs.
     pub(super) refusal: Option<Refusal>,
@@ -62,6 +62,30 @@ impl ActiveJob {
     pub(super) fn leave_backlog(&mut self, backlog: &Backlog) {
         if std::mem::take(&mut self.is_waiting) {
             backlog.remove(&self.entry.queue);
+        }
+    }
+
+    /// Whether it only waits, and need not be in memory: a deep queue costs little.
+    pub(super) fn may_leave(&self) -> bool {
+        self.is_waiting && self.attempts.is_empty()
+    }
+
+    /// Has the store alone have a job that waits. False when the store does not have it as it is yet.
+    pub(super) fn leave_to_store(&mut self) -> bool {
+        if self.is_stored {
+            self.job = None;
+        }
+        self.is_stored
+    }
+
+    /// The store has this version. Where that is the latest, a job that waits is left to it.
+    pub(super) fn on_stored(&mut self, version: &str) {
+        let is_latest = |job: &Arc<Job>| job.metadata.resource_version == version;
+        if self.job.as_ref().is_some_and(is_latest) {
+            self.is_stored = true;
+            if self.may_leave() {
+                self.leave_to_store();
+            }
         }
     }
 

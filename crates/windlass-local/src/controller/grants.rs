@@ -41,13 +41,6 @@ pub(super) fn announce_waiting(state: &mut State) {
         let (queue, cpus) = (&active.entry.queue, state.ctx.config.cpus);
         let decision = why_it_waits(&functions, queue, &active.limits, cpus);
         reconcile(state, uid, Some(decision));
-        // Where the store has it, a deep queue costs little memory.
-        if let Some(active) = state.jobs.get_mut(uid)
-            && active.is_waiting
-            && active.is_stored
-            && active.attempts.is_empty()
-        {
-            active.job = None;
-        }
+        state.leave_to_store(uid);
     }
 }

@@ -30,6 +30,11 @@ pub(super) fn on_event(state: &mut State, event: Event) {
     match event {
         Event::Submitted { job, limits, is_stored } => on_submitted(state, job, limits, is_stored),
         Event::NotStored { uid, attempt, refusal } => on_not_stored(state, uid, attempt, refusal),
+        Event::Stored { uid, version } => {
+            if let Some(active) = state.jobs.get_mut(uid) {
+                active.on_stored(&version);
+            }
+        }
         Event::CancelRequested { uid, reply } => on_cancel(state, uid, reply),
         Event::DeleteRequested { uid, reply } => on_delete(state, uid, reply),
         Event::Reported(report) => on_report(state, &report),

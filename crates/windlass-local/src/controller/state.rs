@@ -73,12 +73,25 @@ impl State {
     /// There is nothing new about a job: its turn comes later, or it has ended.
     pub(super) fn settle(&mut self, uid: Uuid, job: &Job, requeue_after: Option<Duration>) {
         if !job.status.is_finished() {
+            self.leave_to_store(uid);
             return self.requeued.set(uid, requeue_after);
         }
         if let Some(at) = job.expires() {
             self.expiry.expect(at, self.ctx.clock.now());
         }
         self.forget(uid);
+    }
+
+    /// A job that only waits is left to the store, at once or when that tells that it has its version.
+    pub(super) fn leave_to_store(&mut self, uid: Uuid) {
+        let Some(active) = self.jobs.get_mut(uid).filter(|active| active.may_leave()) else {
+            return;
+        };
+        if !active.leave_to_store()
+            && let Some(job) = &active.job
+        {
+            self.ctx.store.leave(uid, &job.metadata.resource_version);
+        }
     }
 
     /// Forgets a job that has ended or was deleted, once nothing of it runs: then the store alone has

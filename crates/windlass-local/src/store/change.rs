@@ -26,6 +26,11 @@ pub(super) enum Change {
     },
     UpdateSoon(Arc<Job>),
     Show(Shown),
+    /// Tells the controller once this version of a job is stored.
+    Leave {
+        uid: Uuid,
+        version: String,
+    },
     /// Nothing follows any more of a job that could not be stored.
     Forget(Uuid),
     /// Commits what is in no hurry.
@@ -84,6 +89,7 @@ pub(super) enum Executed {
     Shown(Shown),
     Flushed(Reply<()>),
     Held(Reply<()>),
+    Left(Uuid, String),
     Nothing,
     Removed(Option<DeletedJob>, Reply<()>),
     Expired(Vec<DeletedJob>, Reply<Vec<DeletedJob>>),
@@ -92,7 +98,14 @@ pub(super) enum Executed {
 impl Change {
     /// Whether it needs no commit of its own.
     pub(super) fn can_wait(&self) -> bool {
-        matches!(self, Self::Show(_) | Self::UpdateSoon(_) | Self::CheckFiles | Self::Forget(_))
+        matches!(
+            self,
+            Self::Show(_)
+                | Self::UpdateSoon(_)
+                | Self::CheckFiles
+                | Self::Forget(_)
+                | Self::Leave { .. }
+        )
     }
 
     /// The job that it shows or changes whole.
@@ -125,6 +138,7 @@ impl Change {
             Self::Show(shown) => (Executed::Shown(shown), Ok(())),
             Self::Flush { reply } => (Executed::Flushed(reply), Ok(())),
             Self::CheckFiles | Self::Forget(_) => (Executed::Nothing, Ok(())),
+            Self::Leave { uid, version } => (Executed::Left(uid, version), Ok(())),
             Self::ReleaseMemory { reply } => {
                 let (_, result) = run(skip, || db.release_memory());
                 (Executed::Flushed(reply), result)

@@ -66,7 +66,7 @@ impl JobCache {
     pub(crate) fn show(&self, shown: Shown) {
         let Shown { job, live } = shown;
         let mut jobs = self.lock();
-        let finished = job.status.is_finished();
+        let stays = is_under_way(&job);
         let name = job.metadata.name.clone();
         let mut now = Shown::new(Arc::clone(&job), live.clone());
         match jobs.get(&name) {
@@ -77,12 +77,12 @@ impl JobCache {
                     now = Shown::new(Arc::clone(&job), live);
                     *shown = Some(now.clone());
                 });
-                if finished && entry.is_closed() {
+                if !stays && entry.is_closed() {
                     jobs.remove(&name);
                 }
             }
             // Who asks for a job that runs finds it here, with its progress.
-            None if !finished => {
+            None if stays => {
                 jobs.insert(name, watch::Sender::new(Some(now.clone())));
             }
             None => {}
@@ -131,16 +131,17 @@ impl JobCache {
     fn release(&self, name: &str) {
         let mut jobs = self.lock();
         let idle = |entry: &watch::Sender<Option<Shown>>| {
-            let waits_or_has_ended = entry.borrow().as_ref().is_none_or(|shown| {
-                let status = &shown.job.status;
-                status.is_finished() || status.attempt.is_none()
-            });
-            entry.is_closed() && waits_or_has_ended
+            entry.is_closed() && !entry.borrow().as_ref().is_some_and(|it| is_under_way(&it.job))
         };
         if jobs.get(name).is_some_and(idle) {
             jobs.remove(name);
         }
     }
+}
+
+/// Whether a job has an attempt and has not ended. There are few of them, and many that wait.
+fn is_under_way(job: &Job) -> bool {
+    !job.status.is_finished() && job.status.attempt.is_some()
 }
 
 /// The changes of one job.

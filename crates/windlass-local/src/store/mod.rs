@@ -128,6 +128,11 @@ impl Store {
         self.send(Change::UpdateSoon(job));
     }
 
+    /// Tells the controller once this version of a job is stored, by [`Event::Stored`](crate::event::Event::Stored).
+    pub(crate) fn leave(&self, uid: Uuid, version: &str) {
+        self.send(Change::Leave { uid, version: version.to_owned() });
+    }
+
     /// Shows a change to watchers that is not worth a commit: progress. It keeps its place among
     /// the updates.
     pub(crate) fn show(&self, shown: Shown) {

@@ -204,6 +204,22 @@ fn who_waits_for_a_job_that_is_stored_finds_it_without_reading() {
 }
 
 #[test]
+fn jobs_that_wait_are_not_kept_in_memory_when_what_they_wait_for_changes() {
+    let mut store = store(LONG, ENDLESS);
+    let mut mine = job("mine");
+    assert!(store.insert(&mine, false).blocking_recv().unwrap().is_ok());
+    store.submitted();
+    mine.metadata.resource_version = "2".into();
+    mine.status.phase = Some(Phase::Queued);
+    store.update(mine.clone());
+    store.flush();
+    assert!(store.cache.get("mine").is_none(), "nobody watches it, and it does not run");
+    store.update(later(&mine, Phase::Running, 0));
+    store.flush();
+    assert!(store.cache.get("mine").is_some(), "it runs");
+}
+
+#[test]
 fn a_name_is_taken_by_a_job_that_is_not_stored_yet() {
     let mut store = store(LONG, ENDLESS);
     let first = job("mine");
@@ -254,4 +270,27 @@ fn of_a_job_that_cannot_be_stored_nothing_is_told_or_kept() {
     store.send(Change::Forget(uid));
     let again = store.insert(&double, false);
     assert!(again.blocking_recv().unwrap().is_ok());
+}
+
+#[test]
+fn a_job_is_left_to_the_store_only_once_that_has_its_version() {
+    let mut store = store(LONG, 40);
+    let mine = job("mine");
+    let uid = Uuid::parse_str(&mine.metadata.uid).unwrap();
+    let leave = |version: &str| Change::Leave { uid, version: version.to_owned() };
+    assert!(store.insert(&mine, false).blocking_recv().unwrap().is_ok());
+    store.submitted();
+    // Too much for the disk: reading it now would give the version before.
+    let second = later(&mine, Phase::Queued, 1 << 20);
+    store.update(second.clone());
+    store.send(leave("2"));
+    store.flush();
+    store.send(leave("2"));
+    store.flush();
+    assert!(store.events.try_recv().is_err(), "it is not stored");
+    store.update(later(&second, Phase::Queued, 0));
+    store.send(leave("3"));
+    let Some(Event::Stored { uid: left, version }) = store.events.blocking_recv() else { panic!() };
+    assert_eq!((left, version.as_str()), (uid, "3"));
+    assert_eq!(store.stored("mine").unwrap().metadata.resource_version, "3");
 }

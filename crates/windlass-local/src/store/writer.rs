@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::watch;
 use tracing::{error, warn};
+use uuid::Uuid;
 use windlass_core::{Error, Job};
 
 use super::change::{Change, Executed, Reply};
@@ -116,6 +117,7 @@ impl Writer {
                     Change::Show(shown) => self.hearers.cache.show(shown),
                     Change::UpdateSoon(job) => self.save_later(job, true),
                     Change::CheckFiles => self.files.check()?,
+                    Change::Leave { uid, version } => self.tell_stored(uid, version),
                     _ => {}
                 }
             }
@@ -239,6 +241,7 @@ impl Writer {
             Executed::UpdatedSoon(job) => self.save_later(job, true),
             Executed::Shown(shown) => self.hearers.cache.show(shown),
             Executed::Flushed(reply) | Executed::Held(reply) => answer(reply, Ok(())),
+            Executed::Left(uid, version) => self.tell_stored(uid, version),
             Executed::Nothing => {}
             Executed::Removed(deleted, reply) => {
                 if let Some(deleted) = deleted {
@@ -252,6 +255,13 @@ impl Writer {
                 }
                 answer(reply, Ok(deleted));
             }
+        }
+    }
+
+    /// All changes before this have been committed, but for what is still to be saved.
+    fn tell_stored(&self, uid: Uuid, version: String) {
+        if !self.unsaved.contains_key(&uid.to_string()) {
+            self.hearers.events.send(Event::Stored { uid, version });
         }
     }
 
@@ -287,7 +297,8 @@ impl Writer {
             Executed::Shown(shown) => self.hearers.cache.show(shown),
             // What cannot be stored now is shown by the cache all the same.
             Executed::Flushed(reply) => answer(reply, Ok(())),
-            Executed::Nothing => {}
+            // The controller keeps it.
+            Executed::Left(..) | Executed::Nothing => {}
             Executed::Removed(_, reply) | Executed::Held(reply) => answer(reply, Err(refused())),
             Executed::Expired(_, reply) => answer(reply, Err(refused())),
         }
