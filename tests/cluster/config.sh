@@ -69,7 +69,7 @@ T
 {"cniVersion": "1.0.0", "name": "$veth", "plugins": [
   {"type": "ptp", "mtu": 1500,
    "ipam": {"type": "host-local", "ranges": [[{"subnet": "$pod_cidr"}]],
-            "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "$dir/ipam"}},
+            "routes": [{"dst": "$all_cidr"}], "dataDir": "$dir/ipam"}},
   {"type": "portmap", "capabilities": {"portMappings": true}}]}
 J
 
@@ -77,12 +77,14 @@ J
   cat >"$dir/kubelet.yaml" <<Y
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+address: "$any_ip"
+healthzBindAddress: "$loopback_ip"
 cgroupDriver: cgroupfs
 cgroupRoot: /$cgroup
 failCgroupV1: false
 failSwapOn: false
 containerRuntimeEndpoint: unix://$socket
-clusterDNS: [$dns_ip]
+clusterDNS: ["$dns_ip"]
 clusterDomain: cluster.local
 resolvConf: $dir/resolv.conf
 podLogsDir: $dir/pods
@@ -107,7 +109,8 @@ apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
 clientConnection: {kubeconfig: $dir/proxy.kubeconfig}
 mode: iptables
-clusterCIDR: $pod_cidr
+bindAddress: "$any_ip"
+clusterCIDR: "$pod_cidr"
 hostnameOverride: $node
 oomScoreAdj: 0
 conntrack: {maxPerCore: 0, min: 0} # the kernel's limit is the whole machine's
@@ -116,10 +119,10 @@ Y
   cat >"$dir/Corefile" <<C
 .:53 {
   bind $node_ip
-  ready $node_ip:8181
+  ready $(in_url "$node_ip"):8181
   errors
   cache 5
-  kubernetes cluster.local in-addr.arpa {
+  kubernetes cluster.local $reverse_zone {
     kubeconfig $dir/dns.kubeconfig dns
   }
 }
@@ -143,7 +146,7 @@ apiVersion: v1
 kind: Service
 metadata: {name: kube-dns, namespace: kube-system}
 spec:
-  clusterIP: $dns_ip
+  clusterIP: "$dns_ip"
   ports:
   - {name: dns, port: 53, protocol: UDP}
   - {name: dns-tcp, port: 53, protocol: TCP}
@@ -151,8 +154,8 @@ spec:
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 metadata: {name: kube-dns, namespace: kube-system, labels: {kubernetes.io/service-name: kube-dns}}
-addressType: IPv4
-endpoints: [{addresses: [$node_ip], conditions: {ready: true}}]
+addressType: ${family/ip/IP}
+endpoints: [{addresses: ["$node_ip"], conditions: {ready: true}}]
 ports:
 - {name: dns, port: 53, protocol: UDP}
 - {name: dns-tcp, port: 53, protocol: TCP}

@@ -32,6 +32,48 @@ use_run() {
   etcd_dir=${WINDLASS_CLUSTER_ETCD_DIR:-$dir}/etcd-$veth
 }
 
+# use_addresses FAMILY SLOT: sets the addresses of a run, of IPv4 or of IPv6 alone. Runs of a family differ in their slot.
+use_addresses() {
+  local net
+  family=$1
+  case $family in
+    ipv4)
+      net=10.218.$(($2 * 4))
+      all_runs=10.218.0.0/16 run_cidr=$net.0/22 link_bits=29 address_flags=
+      host_ip=$net.1 node_ip=$net.2 other_ip=$net.3
+      net=10.218.$(($2 * 4 + 1))
+      service_cidr=$net.0/24 api_ip=$net.1 dns_ip=$net.10
+      pod_cidr=10.218.$(($2 * 4 + 2)).0/24 node_pods_bits=24
+      any_ip=0.0.0.0 loopback_ip=127.0.0.1 all_cidr=0.0.0.0/0 reverse_zone=in-addr.arpa
+      forwarding=/proc/sys/net/ipv4/ip_forward
+      ;;
+    ipv6)
+      # As Kubernetes spells them: the only zeros are those before an address' last part. The other address is of
+      # another /64: those of one count as one caller.
+      net=fd10:218:$(printf %x $(($2 + 1)))
+      all_runs=fd10:218::/32 run_cidr=$net::/48 link_bits=62 address_flags=nodad
+      host_ip=$net:1::1 node_ip=$net:1::2 other_ip=$net:2::3
+      service_cidr=$net:4::/112 api_ip=$net:4::1 dns_ip=$net:4::a
+      pod_cidr=$net:5::/64 node_pods_bits=64
+      any_ip=:: loopback_ip=::1 all_cidr=::/0 reverse_zone=ip6.arpa
+      forwarding=/proc/sys/net/ipv6/conf/all/forwarding
+      ;;
+    *) die "there are the families ipv4 and ipv6, and not '$family'" ;;
+  esac
+}
+
+# recorded_addresses: sets those that `up` gave the run.
+recorded_addresses() {
+  local words
+  read -ra words <"$dir/addresses"
+  use_addresses "${words[@]}"
+}
+
+# in_url ADDRESS: as it stands before a port.
+in_url() {
+  if [[ $1 == *:* ]]; then echo "[$1]"; else echo "$1"; fi
+}
+
 # chosen_run: the run that a script is about: the environment's, that of KUBECONFIG, or the only one that
 # this checkout started.
 chosen_run() {

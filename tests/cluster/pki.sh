@@ -28,7 +28,7 @@ kind: Config
 clusters:
 - name: windlass
   cluster:
-    server: https://$node_ip:6443
+    server: https://$(in_url "$node_ip"):6443
     certificate-authority-data: $(base64 -w0 "$p/ca.crt")
 users:
 - name: $1
@@ -53,7 +53,7 @@ make_pki() {
   openssl pkey -in "$p/sa.key" -pubout -out "$p/sa.pub"
   local k=DNS:kubernetes
   certificate apiserver /CN=kube-apiserver serverAuth \
-    "IP:$node_ip,IP:$api_ip,IP:127.0.0.1,DNS:localhost,$k,$k.default,$k.default.svc,$k.default.svc.cluster.local"
+    "IP:$node_ip,IP:$api_ip,IP:$loopback_ip,DNS:localhost,$k,$k.default,$k.default.svc,$k.default.svc.cluster.local"
   certificate kubelet-server "/CN=$node" serverAuth "IP:$node_ip,DNS:$node"
   certificate apiserver-kubelet /O=system:masters/CN=kube-apiserver-kubelet-client clientAuth
   certificate admin /O=system:masters/CN=admin clientAuth

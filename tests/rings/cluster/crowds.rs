@@ -11,7 +11,7 @@ use super::spinning;
 use crate::crowds::{
     CROWD, asks_for_events, assert_honest_are_quick, crowd_of, pipelined, streams_of,
 };
-use crate::support::cluster::{Namespace, RELEASE, get, kubectl};
+use crate::support::cluster::{Namespace, RELEASE, get, host_and_port, kubectl};
 use crate::support::http::Client;
 
 /// Which gateways are ready, and how often each was started again.
@@ -77,8 +77,7 @@ fn by_its_pod(namespace: &Namespace) -> Client {
     let ports = pod["spec"]["containers"][0]["ports"].as_array().unwrap();
     let http = ports.iter().find(|port| port["name"] == "http").unwrap();
     let mut client = namespace.direct_client();
-    client.address =
-        format!("{}:{}", pod["status"]["podIP"].as_str().unwrap(), http["containerPort"]);
+    client.address = host_and_port(&pod["status"]["podIP"], &http["containerPort"]);
     client
 }
 
@@ -86,16 +85,25 @@ fn by_its_pod(namespace: &Namespace) -> Client {
 fn elsewhere() -> Option<IpAddr> {
     let cluster = get(&["endpoints", "kubernetes", "-n", "default"]);
     let node: IpAddr = cluster["subsets"][0]["addresses"][0]["ip"].as_str()?.parse().ok()?;
-    let IpAddr::V4(node) = node else { return None };
-    let [a, b, c, last] = node.octets();
-    let other = IpAddr::from([a, b, c, last + 1]);
+    let other = match node {
+        IpAddr::V4(node) => {
+            let [a, b, c, last] = node.octets();
+            IpAddr::from([a, b, c, last + 1])
+        }
+        IpAddr::V6(node) => {
+            // In another /64: all addresses of one count as one caller.
+            let [a, b, c, net, .., last] = node.segments();
+            IpAddr::from([a, b, c, net + 1, 0, 0, 0, last + 1])
+        }
+    };
     // No other cluster has it.
     std::net::UdpSocket::bind((other, 0)).ok().map(|_| other)
 }
 
 /// A connection that comes from this address.
 fn connect_from(from: IpAddr, to: SocketAddr) -> Option<TcpStream> {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).ok()?;
+    let family = if from.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket = socket(family, SocketType::STREAM, None).ok()?;
     bind(&socket, &SocketAddr::new(from, 0)).ok()?;
     connect(&socket, &to).ok()?;
     Some(socket.into())

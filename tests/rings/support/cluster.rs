@@ -1,6 +1,7 @@
 //! The cluster that KUBECONFIG names, on which `tests/run` has installed the chart.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -178,8 +179,8 @@ impl Namespace {
     /// The same by the address of the gateway's Service, without a forward that takes time of its own.
     pub(crate) fn direct_client(&self) -> Client {
         let service = get(&["service", &format!("{RELEASE}-gateway"), "-n", RELEASE]);
-        let host = service["spec"]["clusterIP"].as_str().unwrap();
-        let address = format!("{host}:{}", service["spec"]["ports"][0]["port"]);
+        let spec = &service["spec"];
+        let address = host_and_port(&spec["clusterIP"], &spec["ports"][0]["port"]);
         Client { address, token: self.caller(), namespace: self.0.clone() }
     }
 
@@ -200,6 +201,13 @@ impl Drop for Namespace {
         // Not waited for: its end is the cluster's work.
         kubectl(&["delete", "namespace", &self.0, "--wait=false"], "").unwrap_or_default();
     }
+}
+
+/// An address of the cluster and a port, as they are in a URL: an IPv6 address in brackets.
+pub(crate) fn host_and_port(address: &Value, port: &Value) -> String {
+    let address: IpAddr = address.as_str().unwrap().parse().unwrap();
+    let port = port.as_u64().unwrap().try_into().unwrap();
+    SocketAddr::new(address, port).to_string()
 }
 
 /// kubectl forwards a free port of this machine to the gateway, until this is dropped.
