@@ -2,6 +2,8 @@
 //! problem documents. Nothing here knows of jobs that are stored somewhere.
 
 pub(crate) mod address;
+mod address_rates;
+mod bad_tokens;
 pub(crate) mod bearer;
 pub(crate) mod body;
 pub(crate) mod deadline;

@@ -5,38 +5,30 @@
 //!
 //! Memory is bounded: at most [`MOST_KEYS`] keys have something to pay off. When there are more, the
 //! keys without a slot share one allowance. (The libraries for this have no bound, or drop keys that
-//! still owe something.)
-//!
-//! Each bad token costs a request to the API server of a cluster. So an address that sends too many
-//! of them is refused before that request. Tokens that were good from that address lately are still
-//! let through to the guard, because many callers may be behind one proxy. Loopback belongs to this
-//! machine alone and has no such bound.
+//! still owe something.) Bad tokens are counted in [`bad_tokens`](super::bad_tokens).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::address::{PeerAddress, network_of};
+use super::address::PeerAddress;
+use super::address_rates::AddressRates;
+use super::bad_tokens::BadTokens;
 use super::error::ApiError;
 use super::limits::RequestRates;
 use super::problem::ProblemKind;
 
 /// Most keys that are remembered at a time.
-const MOST_KEYS: usize = 10_000;
+pub(super) const MOST_KEYS: usize = 10_000;
 /// The key that is shared by those without a slot.
 const SHARED: u64 = 0;
 /// Between two searches for keys that have paid off all.
 const SEARCH_PAUSE: Duration = Duration::from_secs(1);
 /// A caller's burst, in seconds of its rate.
 const BURST_SECONDS: u32 = 2;
-/// An address' burst of bad tokens, in seconds of their rate.
-const FAILED_BURST_SECONDS: u32 = 10;
-/// How long a token that was good is let through from an address that shows many bad ones.
-const GOOD_FOR: Duration = Duration::from_secs(300);
 
 /// `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers).
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -45,11 +37,9 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 /// All that is counted.
 pub(crate) struct RateLimits {
     callers: Option<RateTable>,
-    failures: Option<RateTable>,
+    bad_tokens: Option<BadTokens>,
     workers: Option<RateTable>,
-    worker_addresses: Option<RateTable>,
-    /// Until when tokens that were good are good, by hash.
-    good: Mutex<HashMap<u64, Instant>>,
+    worker_addresses: Option<AddressRates>,
     hasher: RandomState,
 }
 
@@ -58,10 +48,11 @@ impl RateLimits {
         let table = |rate: Option<u32>, seconds| rate.map(|rate| RateTable::new(rate, seconds));
         Self {
             callers: table(rates.caller_requests, BURST_SECONDS),
-            failures: table(rates.bad_tokens, FAILED_BURST_SECONDS),
+            bad_tokens: rates.bad_tokens.map(BadTokens::new),
             workers: table(rates.worker_requests, BURST_SECONDS),
-            worker_addresses: table(rates.worker_address_requests, BURST_SECONDS),
-            good: Mutex::default(),
+            worker_addresses: rates
+                .worker_address_requests
+                .map(|rate| AddressRates::new(rate, BURST_SECONDS)),
             hasher: RandomState::new(),
         }
     }
@@ -80,16 +71,11 @@ impl RateLimits {
         token: &str,
         now: Instant,
     ) -> Result<(), ApiError> {
-        let address = peer.and_then(counted_address).map(|address| self.hasher.hash_one(address));
-        for (table, key, who) in [
-            (&self.worker_addresses, address, "an address"),
-            (&self.workers, Some(self.hasher.hash_one(token)), "a worker"),
-        ] {
-            if let (Some(table), Some(key)) = (table, key) {
-                table.count(key, now).check_of(who)?;
-            }
+        if let (Some(rates), Some(peer)) = (&self.worker_addresses, peer) {
+            rates.count(peer, now)?;
         }
-        Ok(())
+        let Some(table) = &self.workers else { return Ok(()) };
+        table.count(self.hasher.hash_one(token), now).check_of("a worker")
     }
 
     /// Refuses a token of an address that has shown too many bad ones.
@@ -99,17 +85,8 @@ impl RateLimits {
         token: &str,
         now: Instant,
     ) -> Result<(), ApiError> {
-        let Some((table, address)) = self.failures_of(peer) else { return Ok(()) };
-        let Some(wait) = table.wait_of(address, now) else { return Ok(()) };
-        let token = self.hasher.hash_one(token);
-        if self.good().get(&token).is_some_and(|until| *until > now) {
-            return Ok(());
-        }
-        Err(ApiError::retry_later(
-            ProblemKind::Rate,
-            "too many bad tokens came from this address",
-            wait,
-        ))
+        let (Some(bad_tokens), Some(peer)) = (&self.bad_tokens, peer) else { return Ok(()) };
+        bad_tokens.check(peer, token, now)
     }
 
     /// Remembers whether a token was good.
@@ -120,38 +97,14 @@ impl RateLimits {
         was_good: bool,
         now: Instant,
     ) {
-        let Some((table, address)) = self.failures_of(peer) else { return };
-        if !was_good {
-            table.count(address, now);
-            return;
-        }
-        let mut good = self.good();
-        if good.len() >= MOST_KEYS {
-            good.retain(|_, until| *until > now);
-        }
-        if good.len() < MOST_KEYS {
-            good.insert(self.hasher.hash_one(token), now + GOOD_FOR);
+        if let (Some(bad_tokens), Some(peer)) = (&self.bad_tokens, peer) {
+            bad_tokens.record(peer, token, was_good, now);
         }
     }
-
-    /// The table of bad tokens, and the address in it.
-    fn failures_of(&self, peer: Option<PeerAddress>) -> Option<(&RateTable, u64)> {
-        let table = self.failures.as_ref()?;
-        Some((table, self.hasher.hash_one(counted_address(peer?)?)))
-    }
-
-    fn good(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
-        self.good.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The address by which requests are counted; none for loopback.
-fn counted_address(peer: PeerAddress) -> Option<IpAddr> {
-    Some(network_of(peer.0)).filter(|address| !address.is_loopback())
 }
 
 /// What each key has to pay off.
-struct RateTable {
+pub(super) struct RateTable {
     /// Time that pays off one.
     interval: Duration,
     /// Most that may be owed, and the time that pays it off.
@@ -168,7 +121,7 @@ struct Debts {
 }
 
 impl RateTable {
-    fn new(per_second: u32, burst_seconds: u32) -> Self {
+    pub(super) fn new(per_second: u32, burst_seconds: u32) -> Self {
         let per_second = per_second.max(1);
         Self {
             interval: Duration::from_secs(1) / per_second,
@@ -178,7 +131,7 @@ impl RateTable {
         }
     }
 
-    fn count(&self, key: u64, now: Instant) -> CountedRequest {
+    pub(super) fn count(&self, key: u64, now: Instant) -> CountedRequest {
         let mut owed = self.owed();
         let key = owed.slot_of(key, now);
         let until = owed.until.get(&key).map_or(now, |until| (*until).max(now));
@@ -199,7 +152,7 @@ impl RateTable {
     }
 
     /// How long until one more is allowed, unless it is now.
-    fn wait_of(&self, key: u64, now: Instant) -> Option<Duration> {
+    pub(super) fn wait_of(&self, key: u64, now: Instant) -> Option<Duration> {
         let mut owed = self.owed();
         let key = owed.slot_of(key, now);
         let until = *owed.until.get(&key)?;
@@ -245,7 +198,7 @@ impl CountedRequest {
         self.check_of("a caller")
     }
 
-    fn check_of(&self, who: &str) -> Result<(), ApiError> {
+    pub(super) fn check_of(&self, who: &str) -> Result<(), ApiError> {
         if self.is_allowed {
             return Ok(());
         }
@@ -275,17 +228,13 @@ mod tests {
 
     use super::*;
 
-    fn rates(callers: u32, failures: u32) -> RateLimits {
-        RateLimits::new(&RequestRates {
-            caller_requests: Some(callers),
-            bad_tokens: Some(failures),
-            ..RequestRates::default()
-        })
+    fn rates(callers: u32) -> RateLimits {
+        RateLimits::new(&RequestRates { caller_requests: Some(callers), ..RequestRates::default() })
     }
 
     #[test]
     fn a_burst_is_let_through_and_then_the_rate() {
-        let (rates, start) = (rates(10, 10), Instant::now());
+        let (rates, start) = (rates(10), Instant::now());
         for n in 0..20 {
             let taken = rates.count_request("a", start).unwrap();
             assert!(taken.check().is_ok(), "{n}");
@@ -309,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_is_left_is_told() {
-        let (rates, mut headers) = (rates(10, 10), HeaderMap::new());
+        let (rates, mut headers) = (rates(10), HeaderMap::new());
         rates.count_request("a", Instant::now()).unwrap().write_headers(&mut headers);
         assert_eq!(headers["ratelimit-policy"], "\"caller\";q=20;w=2");
         assert_eq!(headers["ratelimit"], "\"caller\";r=19;t=1");
@@ -317,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_callers_takes_a_bounded_place_and_gets_a_bounded_share() {
-        let (rates, start) = (rates(10, 10), Instant::now());
+        let (rates, start) = (rates(10), Instant::now());
         let flood = |start: Instant| {
             let is_allowed =
                 |n: usize| rates.count_request(&n.to_string(), start).unwrap().is_allowed;
@@ -330,27 +279,6 @@ mod tests {
         // What is paid off makes room.
         assert!(rates.count_request("later", start + Duration::from_secs(10)).unwrap().is_allowed);
         assert_eq!(table.owed().until.len(), 1);
-    }
-
-    #[test]
-    fn an_address_of_many_bad_tokens_is_asked_for_good_ones_only() {
-        let (rates, now) = (rates(10, 1), Instant::now());
-        let peer = |address: &str| Some(PeerAddress(address.parse().unwrap()));
-        let bad = peer("2001:db8::1");
-        rates.record_token(bad, "good", true, now);
-        for n in 0..10 {
-            assert!(rates.check_address(bad, "any", now).is_ok(), "{n}");
-            rates.record_token(bad, "any", false, now);
-        }
-        assert!(rates.check_address(bad, "any", now).is_err());
-        assert!(rates.check_address(peer("2001:db8::2"), "any", now).is_err(), "the same network");
-        assert!(rates.check_address(peer("2001:db8:1::2"), "any", now).is_ok());
-        assert!(rates.check_address(bad, "good", now).is_ok());
-        assert!(
-            rates.check_address(bad, "good", now + GOOD_FOR).is_ok(),
-            "the address has paid off"
-        );
-        assert!(rates.check_address(bad, "any", now + Duration::from_secs(2)).is_ok());
     }
 
     #[test]
@@ -373,17 +301,5 @@ mod tests {
         assert_eq!(let_through("192.0.2.2", "b"), 2);
         assert_eq!(let_through("127.0.0.1", "b"), 0);
         assert_eq!(let_through("127.0.0.1", "c"), 2);
-    }
-
-    #[test]
-    fn loopback_may_be_wrong_as_often_as_it_likes() {
-        let (rates, now) = (rates(10, 1), Instant::now());
-        for address in ["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] {
-            let peer = Some(PeerAddress(address.parse().unwrap()));
-            for _ in 0..1000 {
-                rates.record_token(peer, "bad", false, now);
-            }
-            assert!(rates.check_address(peer, "bad", now).is_ok(), "{address}");
-        }
     }
 }
