@@ -21,7 +21,7 @@ use crate::protocol::bearer::BearerToken;
 use crate::protocol::deadline::within;
 use crate::protocol::error::ApiError;
 use crate::protocol::problem::ProblemKind;
-use crate::protocol::rate_limit::CountedRequest;
+use crate::protocol::rate_table::CountedRequest;
 use crate::protocol::route::{Deadline, Guard, Route, RouteTable};
 use crate::server::busy_connections::TooManyBusy;
 use crate::server::connection_limit::ConnectionSlot;

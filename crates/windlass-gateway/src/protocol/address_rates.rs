@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::address::{PeerAddress, network_of};
 use super::error::ApiError;
-use super::rate_limit::RateTable;
+use super::rate_table::RateTable;
 
 /// A network may send as much as so many addresses.
 const ADDRESSES_OF_NETWORK: u32 = 16;

@@ -13,7 +13,7 @@ use super::address::PeerAddress;
 use super::address_rates::AddressRates;
 use super::error::ApiError;
 use super::problem::ProblemKind;
-use super::rate_limit::MOST_KEYS;
+use super::rate_table::MOST_KEYS;
 
 /// A burst of bad tokens, in seconds of their rate.
 const BURST_SECONDS: u32 = 10;

@@ -17,6 +17,7 @@ pub(crate) mod problem;
 pub(crate) mod query;
 pub(crate) mod range;
 pub(crate) mod rate_limit;
+pub(crate) mod rate_table;
 pub(crate) mod resource_list;
 pub(crate) mod route;
 pub(crate) mod secret;
