@@ -46,7 +46,17 @@ impl Upload {
     }
 
     /// Makes it the object. What fails here takes itself back.
-    pub(crate) async fn finish(self) -> Result<()> {
+    pub(crate) async fn finish(mut self) -> Result<()> {
+        // The last part goes alone: when it fails, no other is on its way.
+        if let Some(parts) = &mut self.parts
+            && let Err(error) = parts.wait_for_capacity(0).await
+        {
+            let path = self.path.clone();
+            if let Err(error) = self.abort().await {
+                tracing::warn!(%path, %error, "an upload that failed was not taken back");
+            }
+            return Err(error);
+        }
         match self.parts {
             Some(parts) => parts.finish().await.map(drop),
             None => self.store.put(&self.path, self.first.freeze()).await.map(drop),
@@ -64,5 +74,67 @@ impl Upload {
             tracing::warn!(path = %self.path, "parts of an upload that is taken back do not arrive");
         }
         parts.abort().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use async_trait::async_trait;
+    use object_store::memory::InMemory;
+    use object_store::{MultipartUpload, PutPayload, PutResult, UploadPart};
+
+    use super::*;
+
+    /// What a store hears of an upload whose first part fails at once, and whose second arrives late.
+    #[derive(Debug, Default)]
+    struct Parts {
+        told: Arc<Mutex<Vec<&'static str>>>,
+        number: usize,
+    }
+
+    #[async_trait]
+    impl MultipartUpload for Parts {
+        fn put_part(&mut self, _: PutPayload) -> UploadPart {
+            self.number += 1;
+            let (told, number) = (Arc::clone(&self.told), self.number);
+            Box::pin(async move {
+                if number == 1 {
+                    let source = "fails".into();
+                    return Err(object_store::Error::Generic { store: "test", source });
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                told.lock().unwrap().push("part");
+                Ok(())
+            })
+        }
+
+        async fn complete(&mut self) -> Result<PutResult> {
+            unreachable!("a part has failed")
+        }
+
+        async fn abort(&mut self) -> Result<()> {
+            self.told.lock().unwrap().push("abort");
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_taken_back_after_its_parts_have_arrived() {
+        for finishes in [false, true] {
+            let store = Parts::default();
+            let told = Arc::clone(&store.told);
+            let mut parts = WriteMultipart::new_with_chunk_size(Box::new(store), 2);
+            parts.put(Bytes::from_static(b"aabbc"));
+            let mut upload = Upload::new(Arc::new(InMemory::new()), Path::from("x"), 2);
+            upload.parts = Some(parts);
+            if finishes {
+                upload.finish().await.unwrap_err();
+            } else {
+                upload.abort().await.unwrap();
+            }
+            assert_eq!(*told.lock().unwrap(), ["part", "abort"], "finishes: {finishes}");
+        }
     }
 }

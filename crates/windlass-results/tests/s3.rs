@@ -23,17 +23,24 @@ impl S3 {
     pub(crate) fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/s3");
         let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new(script);
-        command.arg("127.0.0.1").arg(directory.path()).arg(BUCKET);
-        let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
-        let address = lines.by_ref().find_map(|line| {
-            Some(line.unwrap().split_once("Running on http://")?.1.trim().to_owned())
-        });
-        // It must not wait for a reader of what it tells.
-        std::thread::spawn(move || lines.for_each(drop));
-        let address = address.expect("the S3 server ended");
-        Self { server, _directory: directory, address }
+        // Again where somebody else has taken the port that was free.
+        for _ in 0..3 {
+            let mut command = Command::new(script);
+            command.arg("127.0.0.1").arg(directory.path()).arg(BUCKET);
+            let mut server = command.stderr(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(server.stderr.take().unwrap()).lines();
+            let address = lines.by_ref().find_map(|line| {
+                Some(line.unwrap().split_once("Running on http://")?.1.trim().to_owned())
+            });
+            let Some(address) = address else {
+                server.wait().unwrap();
+                continue;
+            };
+            // It must not wait for a reader of what it tells.
+            std::thread::spawn(move || lines.for_each(drop));
+            return Self { server, _directory: directory, address };
+        }
+        panic!("the S3 server ended");
     }
 
     /// What is stored below this prefix.

@@ -27,6 +27,8 @@ pub(super) struct ActiveJob {
     pub(super) job: Option<Arc<Job>>,
     /// The store has it as it is here, for sure. One that was begun before it was committed is not yet.
     pub(super) is_stored: bool,
+    /// The store was asked to tell when it has it so.
+    pub(super) is_leaving: bool,
     /// It could not be stored: what to tell its caller once nothing of it runs.
     pub(super) refusal: Option<Refusal>,
     /// It was deleted: only its processes are of interest any more.
@@ -41,9 +43,9 @@ pub(super) struct ActiveJobs(HashMap<Uuid, ActiveJob>);
 impl ActiveJob {
     /// One that has no attempt yet.
     pub(super) fn new(entry: QueueEntry, limits: JobLimits, job: Option<Arc<Job>>) -> Self {
-        let (is_waiting, is_stored, deleted) = (false, true, false);
+        let (is_waiting, is_stored, is_leaving, deleted) = (false, true, false, false);
         let (refusal, attempts) = (None, Vec::new());
-        Self { entry, limits, is_waiting, job, is_stored, refusal, deleted, attempts }
+        Self { entry, limits, is_waiting, job, is_stored, is_leaving, refusal, deleted, attempts }
     }
 
     /// One of its attempts.
@@ -63,6 +65,13 @@ impl ActiveJob {
         if std::mem::take(&mut self.is_waiting) {
             backlog.remove(&self.entry.queue);
         }
+    }
+
+    /// The job from now on, which the store does not have yet.
+    pub(super) fn become_version(&mut self, job: Arc<Job>) {
+        self.job = Some(job);
+        self.is_stored = false;
+        self.is_leaving = false;
     }
 
     /// Whether it only waits, and need not be in memory: a deep queue costs little.
@@ -148,5 +157,51 @@ impl ActiveJobs {
             refusal.into_iter().for_each(Refusal::answer_caller);
             shrink(&mut self.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use windlass_core::{JobSpec, Metadata};
+
+    use super::*;
+
+    fn version(number: u32) -> Arc<Job> {
+        let spec: JobSpec = serde_json::from_str(r#"{"function":"f"}"#).unwrap();
+        let resource_version = number.to_string();
+        Arc::new(Job::new(Metadata { resource_version, ..Metadata::default() }, spec))
+    }
+
+    fn waiting(job: Arc<Job>) -> ActiveJob {
+        let (queue, function) = ("default".into(), "f".into());
+        let entry = QueueEntry { queue, function, priority: 0, since: Timestamp::now() };
+        let limits = JobLimits::without_function(&job.spec);
+        let mut active = ActiveJob::new(entry, limits, Some(job));
+        active.is_waiting = true;
+        active
+    }
+
+    #[test]
+    fn a_waiting_job_leaves_memory_once_the_store_has_it_as_it_is() {
+        let mut active = waiting(version(1));
+        active.become_version(version(2));
+        assert!(!active.leave_to_store() && active.job.is_some(), "the store has the first");
+        active.on_stored("1");
+        assert!(active.job.is_some(), "the store has told of the first");
+        active.on_stored("2");
+        assert!(active.job.is_none());
+        // As it was read, the store has it.
+        active.job = Some(version(2));
+        assert!(active.leave_to_store() && active.job.is_none());
+    }
+
+    #[test]
+    fn a_job_that_does_not_only_wait_stays_in_memory() {
+        let mut active = waiting(version(1));
+        active.is_waiting = false;
+        active.become_version(version(2));
+        active.on_stored("2");
+        assert!(active.job.is_some() && !active.may_leave());
     }
 }

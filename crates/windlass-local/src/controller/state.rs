@@ -88,6 +88,7 @@ impl State {
             return;
         };
         if !active.leave_to_store()
+            && !std::mem::replace(&mut active.is_leaving, true)
             && let Some(job) = &active.job
         {
             self.ctx.store.leave(uid, &job.metadata.resource_version);

@@ -39,8 +39,7 @@ pub(super) fn next_version(state: &mut State, uid: Uuid, mut job: Job) -> Arc<Jo
     job.metadata.resource_version = version.to_string();
     let job = Arc::new(job);
     if let Some(active) = state.jobs.get_mut(uid) {
-        active.job = Some(Arc::clone(&job));
-        active.is_stored = false;
+        active.become_version(Arc::clone(&job));
     }
     job
 }

@@ -58,6 +58,8 @@ struct Unsaved {
     job: Arc<Job>,
     /// Watchers have seen it.
     shown: bool,
+    /// The controller is to hear when it is stored.
+    leaves: bool,
 }
 
 impl Writer {
@@ -135,6 +137,12 @@ impl Writer {
                     if !unsaved.shown {
                         self.hearers.cache.publish(&unsaved.job);
                     }
+                    if unsaved.leaves
+                        && let Ok(uid) = job_uid(&unsaved.job)
+                    {
+                        let version = unsaved.job.metadata.resource_version.clone();
+                        self.hearers.events.send(Event::Stored { uid, version });
+                    }
                 }
                 self.on_all_committed(executed);
                 Ok(())
@@ -168,7 +176,7 @@ impl Writer {
             self.hearers.cache.publish(&job);
         }
         self.save_at.get_or_insert_with(|| Instant::now() + SAVE_INTERVAL);
-        self.unsaved.insert(job.metadata.uid.clone(), Unsaved { job, shown: show });
+        self.unsaved.insert(job.metadata.uid.clone(), Unsaved { job, shown: show, leaves: false });
     }
 
     /// One transaction. What it did counts only when it was committed.
@@ -224,7 +232,10 @@ impl Writer {
                 answer(reply, Ok(job));
             }
             Executed::Begun(job, reply) => {
-                self.hearers.cache.keep(&job);
+                // Who has gone watches nothing.
+                if !reply.is_closed() {
+                    self.hearers.cache.keep(&job);
+                }
                 answer(reply, Ok(job));
             }
             Executed::NameTaken(reply, why) => answer(reply, Err(why)),
@@ -258,10 +269,13 @@ impl Writer {
         }
     }
 
-    /// All changes before this have been committed, but for what is still to be saved.
-    fn tell_stored(&self, uid: Uuid, version: String) {
-        if !self.unsaved.contains_key(&uid.to_string()) {
-            self.hearers.events.send(Event::Stored { uid, version });
+    /// Tells the controller that this version is stored, now or once it is.
+    fn tell_stored(&mut self, uid: Uuid, version: String) {
+        let key = uid.to_string();
+        match self.unsaved.get_mut(&key) {
+            Some(unsaved) => unsaved.leaves = true,
+            None if self.refused.contains(&key) => {}
+            None => self.hearers.events.send(Event::Stored { uid, version }),
         }
     }
 
@@ -297,8 +311,8 @@ impl Writer {
             Executed::Shown(shown) => self.hearers.cache.show(shown),
             // What cannot be stored now is shown by the cache all the same.
             Executed::Flushed(reply) => answer(reply, Ok(())),
-            // The controller keeps it.
-            Executed::Left(..) | Executed::Nothing => {}
+            Executed::Left(uid, version) => self.tell_stored(uid, version),
+            Executed::Nothing => {}
             Executed::Removed(_, reply) | Executed::Held(reply) => answer(reply, Err(refused())),
             Executed::Expired(_, reply) => answer(reply, Err(refused())),
         }
