@@ -240,7 +240,7 @@ async fn write(
     part: usize,
     mut content: ByteStream,
 ) -> Result<(), Failed> {
-    let mut upload = Upload::new(store, path.clone(), part);
+    let mut upload = Upload::new(store, path, part);
     let failed = loop {
         match content.try_next().await {
             Ok(Some(piece)) => {
@@ -255,10 +255,7 @@ async fn write(
             Err(error) => break Failed::Content(error),
         }
     };
-    if let Err(error) = upload.abort().await {
-        // The bucket's life cycle, or the next garbage collection of a directory, does it.
-        warn!(%path, %error, "an upload that failed was not taken back");
-    }
+    upload.take_back().await;
     Err(failed)
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt as _, PutPayloadMut, Result, WriteMultipart};
+use tracing::warn;
 
 /// How many parts are on their way at a time beside the one that fills up.
 const CONCURRENT_PARTS: usize = 2;
@@ -51,10 +52,7 @@ impl Upload {
         if let Some(parts) = &mut self.parts
             && let Err(error) = parts.wait_for_capacity(0).await
         {
-            let path = self.path.clone();
-            if let Err(error) = self.abort().await {
-                tracing::warn!(%path, %error, "an upload that failed was not taken back");
-            }
+            self.take_back().await;
             return Err(error);
         }
         match self.parts {
@@ -63,15 +61,24 @@ impl Upload {
         }
     }
 
+    /// The same as [`abort`](Self::abort), of an upload that has failed: a failure of this is for the log.
+    pub(crate) async fn take_back(self) {
+        let path = self.path.clone();
+        if let Err(error) = self.abort().await {
+            // The bucket's life cycle, or the next garbage collection of a directory, does it.
+            warn!(%path, %error, "an upload that failed was not taken back");
+        }
+    }
+
     /// Takes it back, after its parts have arrived or failed: a bucket keeps a part that arrives later than this.
-    pub(crate) async fn abort(self) -> Result<()> {
+    async fn abort(self) -> Result<()> {
         let Some(mut parts) = self.parts else { return Ok(()) };
         let all_have_ended = async {
             // One error for each part that has failed.
             while parts.wait_for_capacity(0).await.is_err() {}
         };
         if tokio::time::timeout(LAST_PARTS, all_have_ended).await.is_err() {
-            tracing::warn!(path = %self.path, "parts of an upload that is taken back do not arrive");
+            warn!(path = %self.path, "parts of an upload that is taken back do not arrive");
         }
         parts.abort().await
     }
