@@ -18,7 +18,10 @@ from windlass._codecs import Undecodable
 
 numpy = pytest.importorskip("numpy")
 
-FUNCTIONS = [f"styles:{name}" for name in ("same", "picky", "made", "raw", "where", "of_shape", "marked", "arrays")]
+FUNCTIONS = [
+    f"styles:{name}"
+    for name in ("same", "picky", "made", "raw", "where", "of_shape", "marked", "arrays", "named_items")
+]
 
 
 @pytest.fixture(scope="module", params=["cold", "warm", "json"])
@@ -172,22 +175,47 @@ def test_a_dict_of_arrays_as_the_file_items_is_its_arrays(real):
         assert [each["shape"] for each in told["results"]] == [[2], [3, 1]]
 
 
+def test_without_the_function_itself_arrays_go_as_they_are(real):
+    """A web service need not import what its functions do."""
+    arrays = [numpy.arange(3), numpy.zeros((2, 2), dtype=numpy.float32)]
+    with real.executor("same", parallelism=2) as pool:
+        for back, array in zip([*pool.map(arrays), pool.submit(arrays[1]).result(20)], [*arrays, arrays[1]]):
+            assert back.dtype == array.dtype and numpy.array_equal(back, array)
+        assert list(pool.map([b"\0bytes", b""])) == [b"\0bytes", b""]
+        # From the first array on.
+        mixed = list(pool.map([1, [numpy.arange(2)], numpy.arange(2), 3, {"a": 1}]))
+        assert mixed[:2] == [1, [[0, 1]]] and mixed[2].tolist() == [0, 1] and mixed[3:] == [3, {"a": 1}]
+        assert list(pool.map(styles.same, [1, numpy.arange(2)]))[1].tolist() == [0, 1]
+        assert list(pool.map([])) == []
+    # A file of the parameter's name would be its argument.
+    with real.executor("named-items", parallelism=2) as pool:
+        for given in ([arrays], [styles.named_items, arrays]):
+            assert list(pool.map(*given)) == [3, 0]
+        assert pool.submit(arrays[0]).result(20) == 3
+    with real.client() as client:
+        assert client.call("named-items", {}, files={"items": arrays[0]}, parallelism=1) == 3
+        with pytest.raises(windlass.JobFailed, match="/items is missing"):
+            client.call("named-items", {"keepGoing": True}, parallelism=1)
+    with real.executor("picky", parallelism=2) as pool, pytest.raises(windlass.ItemsFailed) as raised:
+        list(pool.map([numpy.arange(2), "bad", numpy.arange(4)], chunksize=1))
+    assert raised.value.errors[0].item == 1
+
+
 def test_a_large_array_as_json_is_told_to_be_slow(real, caplog):
     _registered._tell_list.cache_clear()
-    with real.executor("same", parallelism=1) as pool:
+    # Without a question to the server.
+    with real.executor("same", parallelism=1, items=True) as pool:
         assert list(pool.map([numpy.zeros(2)])) == [[0.0, 0.0]]
         assert not caplog.records
         for _ in range(2):
             assert pool.submit(numpy.zeros(2)).result(20) == [0.0, 0.0]
         assert [each.getMessage() for each in caplog.records] == [
-            "an array that is handed in for 'same' goes as nested lists: submit(function, array), with the function "
-            "itself first, gives it the array"
+            "an array that is handed in for 'same' goes as nested lists: nothing says that the function takes files"
         ]
         caplog.clear()
         pool.map([1, numpy.zeros(40_000), numpy.zeros(40_000)])
     assert [each.getMessage() for each in caplog.records] == [
-        "item 1 is an array, and goes as a list of 160002 bytes: map(function, items), with the function itself first, "
-        "gives it the array, many times faster"
+        "item 1 is an array, and goes as a list of 160002 bytes: nothing says that the function takes files"
     ]
 
 

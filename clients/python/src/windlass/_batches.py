@@ -75,8 +75,7 @@ def _as_json(items: Iterator[Any]) -> Iterator[tuple[Any, int]]:
         if not is_told and more > TOLD_BYTES and type(item).__name__ == "ndarray":
             is_told = True
             logger.warning(
-                "item %d is an array, and goes as a list of %d bytes: map(function, items), with the function itself "
-                "first, gives it the array, many times faster",
+                "item %d is an array, and goes as a list of %d bytes: nothing says that the function takes files",
                 *(number, more),
             )
         yield item, more

@@ -14,7 +14,7 @@ from windlass._ends import FAILED, FUNCTION_ERROR, BadInput, Unwritten
 from windlass._output import write_archive, write_file
 from windlass._pool import Outcomes, Pool, Work
 from windlass._process import Failed, Raised, Target
-from windlass._signature import ITEM_FIELDS, SPREAD, Callee, check_item, check_names, spread, without_items
+from windlass._signature import ITEM_FIELDS, KEEP_GOING, SPREAD, Callee, check_item, check_names, spread, without_items
 
 # A longer input is that of one call: it is not read to see whether it is that of several.
 MOST_SPREAD_BYTES = 16 << 20
@@ -118,12 +118,17 @@ def is_whole(callee: Callee, manner: Manner, job: Mapping[str, str]) -> bool:
         raise BadInput(f"{PICKLE} is not taken: `--pickle` before the function's name would allow it")
     if callee.input_types and not any(matches(media_type, wanted) for wanted in callee.input_types):
         raise BadInput(f"{callee.shown} takes an input of the type {' or '.join(callee.input_types)}, not {media_type}")
-    return not callee.by_item or not is_json(media_type) or callee.first in files_of(job)
+    if not callee.by_item or not is_json(media_type):
+        return True
+    # A file `items` is the argument of that name, unless the input says that it has the items of several calls.
+    return callee.first in files_of(job) and not (
+        callee.first == ITEMS and KEEP_GOING in read_input(job["WINDLASS_INPUT"])
+    )
 
 
 def is_one_call(callee: Callee, value: dict[str, Any], files: Iterable[str]) -> bool:
     """Whether an input for a function of one item has no items, and is its arguments by name."""
-    if "items" in value or not callee.may_be_once:
+    if "items" in value or KEEP_GOING in value or not callee.may_be_once:
         return False
     given = {*value, *files}
     if callee.first not in given:
@@ -135,7 +140,7 @@ def work_of(
     callee: Callee, manner: Manner, job: Mapping[str, str], value: dict[str, Any], is_spread: bool = False
 ) -> Work:
     """The items of a job, and what each call gets beside its item. `BadInput` for what is not as it should be."""
-    items, keep_going = value.get("items"), value.get("keepGoing", False)
+    items, keep_going = value.get("items"), value.get(KEEP_GOING, False)
     arguments = {name: given for name, given in value.items() if name not in ITEM_FIELDS}
     given_files = files_of(job)
     files = [name for name in given_files if name in callee.names]

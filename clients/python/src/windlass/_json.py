@@ -28,15 +28,16 @@ from typing import Any
 
 from windlass._error import WindlassError
 
+# Where bytes and tables go as they are.
+_ALONE = "or give it alone: as `data`, in `files`, or as a whole result"
 # What to write instead, by the names of types.
 ADVICE = {
-    "bytes": "encode them, by base64.b64encode(value).decode() for example",
-    "bytearray": "encode it, by base64.b64encode(value).decode() for example",
+    **dict.fromkeys(("bytes", "bytearray"), f"use base64.b64encode(value).decode(), {_ALONE}"),
     "set": "a set has no order: use sorted(value)",
     "frozenset": "a set has no order: use sorted(value)",
     "Decimal": "use str(value), or float(value) if rounding is fine",
     "complex": "use [value.real, value.imag]",
-    "DataFrame": "use value.to_dict(orient='records') or another of its forms",
+    "DataFrame": f"use value.to_dict(orient='records'), {_ALONE}",
     "Series": "use value.tolist() or value.to_dict()",
     "timedelta": "use value.total_seconds()",
     **dict.fromkeys(

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any, ClassVar, TypeVar
 
 _Read = TypeVar("_Read", bound="Model")
+
+# An input may have 128 KiB, and so may a result: enough of each to know it by.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlong = 25  # those of JSON have 20 digits at most
+_SHORT.maxlevel = 4
 
 
 class Model:
@@ -37,6 +44,18 @@ class Model:
             else:
                 read[name] = part.from_json(found) if part else found
         return cls(**read)
+
+    def __repr__(self) -> str:
+        """The fields that are there, long ones cut."""
+        there = ((one.name, getattr(self, one.name)) for one in fields(self))  # type: ignore[arg-type]
+        said = (f"{name}={_short(value)}" for name, value in there if value is not None and value != {} and value != ())
+        return f"{type(self).__name__}({', '.join(said)})"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_short, value))}{',' if len(value) == 1 else ''})"
+    return repr(value) if isinstance(value, Model) else _SHORT.repr(value)
 
 
 _KNOWN: dict[type[Any], tuple[tuple[str, str, bool], ...]] = {}

@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Callable
@@ -14,7 +14,7 @@ from typing import Any, Callable
 from windlass import errors
 from windlass._archive import ITEMS, archive
 from windlass._arguments import FILE_TYPES, type_names
-from windlass._batches import ARCHIVE_BYTES, MOST_ARCHIVE_BYTES, archives, batches, keeps_going, logger
+from windlass._batches import ARCHIVE_BYTES, MOST_ARCHIVE_BYTES, archives, batches, keeps_going, logger, maps_items
 from windlass._codecs import JSON, encode, matches
 from windlass._signature import ITEM_FIELDS, SPREAD, Callee, describe
 from windlass.models import Function
@@ -42,19 +42,18 @@ def of_whole(item: Any) -> Work:
     return Work(item, False)
 
 
-def of_item(item: Any, has_items: bool, function: str) -> Work:
-    """An item by itself, without the function."""
+def in_list(item: Any, function: str) -> Work:
+    """An item in a list of one, as JSON."""
     if type(item).__name__ == "ndarray":
         _tell_list(function)
-    return Work({"items": [item]} if has_items else item, has_items)
+    return Work({"items": [item]}, True)
 
 
 @functools.lru_cache(maxsize=64)
 def _tell_list(function: str) -> None:
     """Once for each function."""
     logger.warning(
-        "an array that is handed in for %r goes as nested lists: submit(function, array), with the function itself "
-        "first, gives it the array",
+        "an array that is handed in for %r goes as nested lists: nothing says that the function takes files",
         function,
     )
 
@@ -97,14 +96,39 @@ class Registered:
         words = [*function.spec.command, *function.spec.args]
         targets = [word for word in words if ":" in word] if "windlass.worker" in words else []
         self.target = targets[-1] if targets else None
-        self.keeps_going = keeps_going(function)
-        taken, schema = function.spec.input_types, function.spec.input_schema
+        self.parallelism = function.spec.parallelism
+        self.has_items, self.keeps_going = maps_items(function), keeps_going(function)
+        self.taken, schema = function.spec.input_types, function.spec.input_schema
+        self.takes_data = self.target is not None and not schema
         self.takes_archive = (
-            self.keeps_going and not schema and (not taken or any(matches(JSON, each) for each in taken))
+            self.keeps_going and not schema and (not self.taken or any(matches(JSON, each) for each in self.taken))
         )
         # Results may be some times larger than their items, as floats of bytes are.
         room = max(ARCHIVE_BYTES, function.spec.max_result_bytes // 8)
         self.most_bytes = min(MOST_ARCHIVE_BYTES, room, function.spec.max_input_bytes or MOST_ARCHIVE_BYTES)
+
+    def item_work(self, item: Any) -> Work:
+        """The job of an item, without the function itself."""
+        encoded = encode(item) if self.takes_data else None
+        if encoded is not None and any(matches(encoded.media_type, each) for each in self.taken):
+            return Work(None, False, data=encoded)
+        if encoded is not None and self.takes_archive:
+            return replace(next(self.archives({}, {}, iter([(encoded,)]), None)), is_single=True)
+        return in_list(item, self.name)
+
+    def item_works(
+        self, items: Iterator[Any], chunksize: int | None, settings: Mapping[str, Any] | None = None
+    ) -> Iterator[Work]:
+        """The jobs of a map of items. From the first that is no JSON on, they go as files."""
+        beside = {**({"keepGoing": True} if self.keeps_going else {}), **(settings or {})}
+        if not (self.takes_data and self.takes_archive):
+            yield from works_of(items, chunksize, beside)
+            return
+        rows, data, first = zip(items), list[tuple[Any, ...]](), 0
+        for work in works_of((item for (item,) in _until_data(rows, data)), chunksize, beside):
+            yield work
+            first += work.count
+        yield from self.archives(beside, {}, chain(data, rows), chunksize, first)
 
     def works(
         self, called: Callable[..., Any], items: tuple[Iterable[Any], ...], chunksize: int | None
@@ -120,7 +144,8 @@ class Registered:
         if is_data and self.takes_archive and (spread or (is_simple and call.takes_archive())):
             if spread is None:
                 call.with_arguments((None,)).arguments()
-            yield from self.archives(spread or call, rows, chunksize, {SPREAD: count} if spread else {})
+            settings, files = (spread or call).split((spread or call).named)
+            yield from self.archives({**settings, **({SPREAD: count} if spread else {})}, files, rows, chunksize)
         elif not is_data and spread:
             yield from self.spread_works(spread, rows, chunksize, count)
         elif is_data or not is_simple:
@@ -128,6 +153,9 @@ class Registered:
         else:
             # What it takes beside its items is checked before the first job.
             call.with_arguments((None,) * max(1, count)).arguments()
+            if call.takes_archive() and not call.callee.spreads:
+                yield from self.item_works((row[0] for row in rows), chunksize, call.named)
+                return
             each: Iterator[Any] = map(list, rows) if call.callee.spreads else (row[0] for row in rows)
             going = {"keepGoing": True} if self.keeps_going else {}
             yield from works_of(each, chunksize, {**going, **call.named})
@@ -142,24 +170,23 @@ class Registered:
         for work in works_of(map(list, _until_data(rows, data)), chunksize, beside, files):
             yield work
             first += work.count
-        yield from self.archives(call, chain(data, rows), chunksize, {SPREAD: count}, first)
+        yield from self.archives({SPREAD: count, **settings}, files, chain(data, rows), chunksize, first)
 
     def archives(
         self,
-        call: Call,
+        settings: Mapping[str, Any],
+        files: Mapping[str, Any],
         rows: Iterator[tuple[Any, ...]],
         chunksize: int | None,
-        more: Mapping[str, Any],
         first: int = 0,
     ) -> Iterator[Work]:
         """The jobs of a map of items that are no JSON: they go as they are, in a file of each job.
 
         Those of all items for one parameter come first, as arrays that are alike are to follow each other.
         """
-        settings, files = call.split(call.named)
         for batch in archives(rows, chunksize, self.most_bytes):
             file = archive(chain.from_iterable(zip(*batch)))
-            given, beside = {"keepGoing": True, **more, **settings}, {ITEMS: file, **files}
+            given, beside = {"keepGoing": True, **settings}, {ITEMS: file, **files}
             yield Work(given, True, is_single=False, first=first, files=beside, count=len(batch))
             first += len(batch)
 
@@ -239,7 +266,7 @@ class Call:
 
     def takes_archive(self) -> bool:
         """Whether a map of items may have a file of them in a job. A function that takes few types sees to them."""
-        return not self.callee.input_types and self.callee.first != ITEMS
+        return not self.callee.input_types
 
     def spread(self, iterables: int) -> Call | None:
         """The same with all its arguments by their names, where a job may have several calls of it with so many more.

@@ -15,7 +15,8 @@ from windlass._ends import BadInput
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 # Beside the parameters, an input that is worked item by item has these.
-ITEM_FIELDS = ("items", "keepGoing")
+KEEP_GOING = "keepGoing"
+ITEM_FIELDS = ("items", KEEP_GOING)
 # And this, where each item is the list of a call's first arguments: how many. A parameter of that name comes before, so
 # that a function which takes any name has no such jobs.
 SPREAD = "spread"

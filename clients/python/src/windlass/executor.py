@@ -7,7 +7,7 @@ with ProcessPoolExecutor(4) as pool:           with windlass.Executor("price") a
 
 The function is the one that the executor names, so that `submit` and `map` need only what is to be handed to it. They
 also take the function itself first, as a pool does, where this program has it: `submit(price, option, rate=0.03)`. Then
-the arguments are checked here, and arrays and bytes go as they are. The futures are those of `concurrent.futures`:
+the arguments are checked here. Arrays, bytes and tables go as they are. The futures are those of `concurrent.futures`:
 `wait`, `as_completed` and `asyncio.wrap_future` know them.
 
 How items become jobs:
@@ -39,7 +39,6 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from windlass import _protocol as protocol
 from windlass import errors
-from windlass._batches import keeps_going, maps_items
 from windlass._computed import results_before
 from windlass._discovery import NoToken
 from windlass._executor_thread import client_of, end, run
@@ -47,9 +46,9 @@ from windlass._future import FORKED
 from windlass._future import JobFuture as JobFuture
 from windlass._lacks import Lacks
 from windlass._leaving import executors, logger
-from windlass._registered import Registered, Work, of_item, of_whole, result_of, works_of
+from windlass._registered import Registered, Work, in_list, of_whole, result_of, works_of
 from windlass.async_client import AsyncClient
-from windlass.models import Function, Job
+from windlass.models import Job
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -116,8 +115,7 @@ class Executor(concurrent.futures.Executor):
         started.result()
         # One that is forgotten without a shutdown, when all is done, ends its thread. A program's end ends it anyway.
         weakref.finalize(self, end, self._loop, self._over).atexit = False
-        self._keeps_going = False
-        self._declared: Function | None = None
+        self._registered: Registered | None = None
         self._items = items
         if items is None:
             try:
@@ -132,19 +130,16 @@ class Executor(concurrent.futures.Executor):
 
     def _has_items(self) -> bool:
         """Whether the function's input is a list of items."""
-        if self._items is None:
-            found = self._function_there()
-            self._items, self._keeps_going = maps_items(found), keeps_going(found)
-        return self._items
+        return self._function_there().has_items if self._items is None else self._items
 
-    def _function_there(self) -> Function:
+    def _function_there(self) -> Registered:
         """The function as the server has it."""
         if self._is_copy():
             raise RuntimeError(FORKED)
-        if self._declared is None:
+        if self._registered is None:
             asked = self._client.function(self._function)
-            self._declared = asyncio.run_coroutine_threadsafe(asked, self._loop).result()
-        return self._declared
+            self._registered = Registered(asyncio.run_coroutine_threadsafe(asked, self._loop).result())
+        return self._registered
 
     def submit(self, *item: Any, **named: Any) -> JobFuture:
         """One job: `submit(item)`, or a call of the function itself, `submit(function, *args, **kwargs)`.
@@ -152,11 +147,14 @@ class Executor(concurrent.futures.Executor):
         The future is there at once, the job a little later.
         """
         if item and callable(item[0]):
-            call = Registered(self._function_there()).call(item[0])
+            call = self._function_there().call(item[0])
             return self._start(call.with_arguments(item[1:], named).work())
         if len(item) != 1 or named:
             raise TypeError(f"the function is {self._function!r} and takes one item: write submit(item)")
-        return self._start(of_item(item[0], self._has_items(), self._function))
+        if not self._has_items():
+            return self._start(of_whole(item[0]))
+        known = self._registered
+        return self._start(known.item_work(item[0]) if known else in_list(item[0], self._function))
 
     def map(  # type: ignore[override]
         self, *items: Iterable[Any], timeout: float | None = None, chunksize: int | None = None, **misplaced: Any
@@ -177,11 +175,14 @@ class Executor(concurrent.futures.Executor):
         until = None if timeout is None else time.monotonic() + timeout
         works: Iterable[Work]
         if called is not None:
-            works = Registered(self._function_there()).works(called, items, chunksize)
+            works = self._function_there().works(called, items, chunksize)
         else:
             each = iter(items[0]) if len(items) == 1 else map(list, zip(*items))
-            going = {"keepGoing": True} if self._keeps_going else {}
-            works = works_of(each, chunksize, going) if self._has_items() else map(of_whole, each)
+            if not self._has_items():
+                works = map(of_whole, each)
+            else:
+                known = self._registered
+                works = known.item_works(each, chunksize) if known else works_of(each, chunksize, {})
         return self._results([self._start(work) for work in works], until)
 
     def _results(self, futures: list[JobFuture], until: float | None) -> Iterator[Any]:

@@ -74,7 +74,7 @@ class Backend(ParallelBackendBase):  # type: ignore[misc]
         """So many batches are handed in at a time; of a negative number, as many as a job could have CPUs."""
         if n_jobs is None or n_jobs >= 0:
             return max(1, n_jobs or 1)
-        bounds = self.pool()._function_there().spec.parallelism
+        bounds = self.pool()._function_there().parallelism
         cpus = bounds.max if bounds is not None else None
         return max(1, (cpus or 1) + 1 + n_jobs)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from windlass._model import Model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Metadata(Model):
     """The part of an object's metadata that Windlass reads or shows."""
 
@@ -33,7 +33,7 @@ class Metadata(Model):
     """Unique over all time: a job that is deleted and created again has another one."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BlobRef(Model):
     """Bytes that were sent before the job that names them."""
 
@@ -45,7 +45,7 @@ class BlobRef(Model):
     """SHA-256 of the bytes: 64 hexadecimal digits in lower case."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JobSpec(Model, input_blob=BlobRef):
     """One request: a function, its input and the CPUs wanted. Cannot be changed once created, but for `cancel`, and
     for `queue` and `priority` while it has not started.
@@ -107,7 +107,7 @@ ConditionType = Literal[
 """What a condition is about."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Condition(Model):
     """One condition, in the shape that `kubectl wait --for=condition=...` reads."""
 
@@ -144,7 +144,7 @@ FailureReason = Literal[
 """Why an attempt failed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Failure(Model):
     """Why an attempt failed, and with the last one the job."""
 
@@ -175,7 +175,7 @@ Phase = Literal[
 """One word for where a job is."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Progress(Model):
     """How far an attempt is, as its function tells."""
 
@@ -193,7 +193,7 @@ class Progress(Model):
     """What the function says it does."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JobResult(Model):
     """The bytes that the function wrote, unchanged, or where they are."""
 
@@ -211,7 +211,7 @@ class JobResult(Model):
     """The bytes, when they are UTF-8 and at most 32 KiB."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Earlier(Model):
     """An attempt that failed and was followed by another."""
 
@@ -223,7 +223,7 @@ class Earlier(Model):
     """When it had failed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeline(Model, earlier=Earlier):
     """When the job passed from one phase to the next, for its latest attempt."""
 
@@ -241,7 +241,7 @@ class Timeline(Model, earlier=Earlier):
     """The worker of the attempt started."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Usage(Model):
     """What an attempt used, from the kernel's accounting of the function's process and its children."""
 
@@ -257,7 +257,7 @@ class Usage(Model):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Place(Model):
     """The place of a job in the line of its queue."""
 
@@ -269,7 +269,7 @@ class Place(Model):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JobStatus(
     Model,
     conditions=Condition,
@@ -322,7 +322,7 @@ class JobStatus(
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Job(Model, metadata=Metadata, spec=JobSpec, status=JobStatus):
     """A ComputeJob object: the same JSON in every answer, in both worlds."""
 
@@ -338,7 +338,7 @@ class Job(Model, metadata=Metadata, spec=JobSpec, status=JobStatus):
     """What is told."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EnvVar(Model):
     """One environment variable."""
 
@@ -348,7 +348,7 @@ class EnvVar(Model):
     """Its value, as it is; nothing is expanded."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Memory(Model):
     """Memory of one attempt, as Kubernetes quantities (`64Mi`, `1Gi`)."""
 
@@ -358,7 +358,7 @@ class Memory(Model):
     """For each CPU. Default `128Mi`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Parallelism(Model):
     """Bounds of a job's parallelism."""
 
@@ -368,7 +368,7 @@ class Parallelism(Model):
     """Most CPUs a job may ask for. Default 64."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PodTemplate(Model):
     """Metadata and specification of the function's pods, as in a Deployment. Its container `function` is the one that
     Windlass completes. It is read by the controller alone, which knows Kubernetes' types: their schema would make
@@ -381,7 +381,7 @@ class PodTemplate(Model):
     """A PodSpec, without what Windlass says."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Timeout(Model):
     """Bounds of the running time of one attempt, in seconds."""
 
@@ -391,7 +391,7 @@ class Timeout(Model):
     """Most a job may ask for. Default 86400."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Warm(Model):
     """How many processes of a function stay between jobs, and for how long. The function must follow version 2 of the
     worker contract: it is started once and serves one job after another. Each process has one job at a time and is
@@ -412,7 +412,7 @@ class Warm(Model):
     """Processes that wait for a job when there is none. Default 1."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FunctionSpec(
     Model,
     env=EnvVar,
@@ -483,7 +483,7 @@ class FunctionSpec(
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Function(Model, metadata=Metadata, spec=FunctionSpec):
     """A ComputeFunction object."""
 
@@ -505,7 +505,7 @@ Preemption = Literal[
 """Whose running attempts a queue may end for a job of it that waits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QueueSpec(Model):
     """A quota of CPUs that jobs share. A job that names a queue which is not there waits for it."""
 
@@ -532,7 +532,7 @@ class QueueSpec(Model):
     """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class QueueStatus(Model):
     """How much of a queue is in use, told coarsely."""
 
@@ -542,7 +542,7 @@ class QueueStatus(Model):
     """Jobs that wait in it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Queue(Model, metadata=Metadata, spec=QueueSpec, status=QueueStatus):
     """A ComputeQueue object."""
 
@@ -558,7 +558,7 @@ class Queue(Model, metadata=Metadata, spec=QueueSpec, status=QueueStatus):
     """What is in use of it: as it was told last on a cluster, as it is now on one machine."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate(Model):
     """What is estimated of one job, that waits for CPUs or holds some."""
 
@@ -596,7 +596,7 @@ PartName = Literal[
 """What a job was for some time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Part(Model):
     """A part of a job's time."""
 
@@ -610,7 +610,7 @@ class Part(Model):
     """When it was over, or now."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation(Model, estimate=Estimate, parts=Part):
     """Where a job's time went."""
 
@@ -632,7 +632,7 @@ class Explanation(Model, estimate=Estimate, parts=Part):
     """What it waits for now, in a sentence; absent when it runs or has ended."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Problem(Model):
     """One thing that is wrong with what somebody wrote."""
 
