@@ -12,7 +12,7 @@ use serde_with_macros::skip_serializing_none;
 use crate::advice::{OF_A_POD, advice, of_failure};
 use crate::estimate::Estimate;
 use crate::plan;
-use crate::status::{ConditionType, JobStatus, Timeline, reasons};
+use crate::status::{ConditionType, Earlier, FailureReason, JobStatus, Timeline, reasons};
 use crate::{AttemptNumber, Job, Phase};
 
 /// Where a job's time went.
@@ -39,6 +39,7 @@ pub struct Explanation {
 }
 
 /// A part of a job's time.
+#[skip_serializing_none]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Part {
@@ -50,6 +51,12 @@ pub struct Part {
     pub to: Timestamp,
     /// How long that is.
     pub seconds: f64,
+    /// Of an earlier attempt its number. Where there were more than eight, the first part is all up to that one.
+    pub attempt: Option<AttemptNumber>,
+    /// Of an earlier attempt why it failed, in one word.
+    pub reason: Option<FailureReason>,
+    /// Of an earlier attempt the exit code of its function, where that exited by itself.
+    pub exit_code: Option<i32>,
 }
 
 /// What a job was for some time.
@@ -99,26 +106,26 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
     let end = finished.filter(|_| job.status.is_finished()).unwrap_or(now).max(begin);
     let mut steps = Vec::new();
     for attempt in earlier {
-        steps.push((PartName::Earlier, Some(attempt.admitted)));
-        steps.push((PartName::Queued, Some(attempt.ended)));
+        steps.push((PartName::Earlier, Some(attempt.admitted), Some(attempt)));
+        steps.push((PartName::Queued, Some(attempt.ended), None));
     }
     // What has failed and waits for its next attempt does not run any more.
     let waits_again = job.status.phase == Some(Phase::Queued)
         || earlier.last().is_some_and(|last| Some(last.attempt) >= job.status.attempt);
     if !waits_again {
-        steps.push((PartName::Starting, *admitted));
-        steps.push((PartName::Preparing, *started));
-        steps.push((PartName::Running, *running));
+        steps.push((PartName::Starting, *admitted, None));
+        steps.push((PartName::Preparing, *started, None));
+        steps.push((PartName::Running, *running, None));
     }
     let mut parts = Vec::new();
-    let (mut name, mut from) = (PartName::Queued, begin);
-    for (next, at) in steps {
+    let (mut name, mut from, mut of) = (PartName::Queued, begin, None);
+    for (next, at, attempt) in steps {
         let Some(at) = at else { continue };
         let at = at.clamp(from, end);
-        parts.push(part(name, from, at));
-        (name, from) = (next, at);
+        parts.push(part(name, from, at, of));
+        (name, from, of) = (next, at, attempt);
     }
-    parts.push(part(name, from, end));
+    parts.push(part(name, from, end, of));
     Explanation {
         phase: job.status.phase,
         wall_seconds: parts.iter().map(|part| part.seconds).sum(),
@@ -134,8 +141,16 @@ pub fn explain(job: &Job, now: Timestamp) -> Explanation {
     }
 }
 
-fn part(name: PartName, from: Timestamp, to: Timestamp) -> Part {
-    Part { name, from, to, seconds: to.duration_since(from).as_secs_f64() }
+fn part(name: PartName, from: Timestamp, to: Timestamp, attempt: Option<&Earlier>) -> Part {
+    Part {
+        name,
+        from,
+        to,
+        seconds: to.duration_since(from).as_secs_f64(),
+        attempt: attempt.map(|attempt| attempt.attempt),
+        reason: attempt.and_then(|attempt| attempt.reason),
+        exit_code: attempt.and_then(|attempt| attempt.exit_code),
+    }
 }
 
 /// What helps against what a job waits for, or against its failure where that is why.
@@ -198,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::status::{Earlier, Failure, FailureReason, Place};
+    use crate::status::{Failure, Place};
     use crate::{JobSpec, Metadata};
 
     fn at(seconds: i64) -> Timestamp {
@@ -229,6 +244,11 @@ mod tests {
         }
     }
 
+    fn failed(reason: FailureReason, attempt: AttemptNumber, ended: i64) -> Failure {
+        let (message, time) = (String::new(), at(ended));
+        Failure { reason, message, exit_code: None, attempt, time, refused_since: None }
+    }
+
     #[test]
     fn a_finished_job_tells_where_its_time_went() {
         let timeline = ended([100, 130, 132, 133, 193]);
@@ -244,6 +264,8 @@ mod tests {
             attempt,
             admitted: at(admitted),
             ended: at(ended),
+            reason: (attempt == 2).then_some(FailureReason::Crashed),
+            exit_code: (attempt == 2).then_some(3),
         };
         let earlier = vec![tried(1, 110, 140), tried(2, 141, 161)];
         let timeline = Timeline { earlier, ..ended([100, 165, 166, 168, 198]) };
@@ -254,6 +276,11 @@ mod tests {
         let last = [("queued", 4.0), ("starting", 1.0), ("preparing", 2.0), ("running", 30.0)];
         assert_eq!(names(&told), [waits, last].concat());
         assert_eq!(told.wall_seconds, 98.0);
+        let of = |part: &Part| (part.attempt, part.reason, part.exit_code);
+        let [first, second] = [1, 3].map(|index| of(&told.parts[index]));
+        assert_eq!(first, (Some(1), None, None));
+        assert_eq!(second, (Some(2), Some(FailureReason::Crashed), Some(3)));
+        assert!([0, 2, 4, 5, 6, 7].map(|index| of(&told.parts[index])).iter().all(|of| *of == (None, None, None)));
         // The second has failed and the third has not begun: the times are those of the second.
         job.status.attempt = Some(2);
         job.status.phase = Some(Phase::Queued);
@@ -267,13 +294,15 @@ mod tests {
         for attempt in 1..=20_u32 {
             let begun = i64::from(attempt) * 10;
             timeline.admitted = Some(at(begun));
-            timeline.remember(attempt, at(begun + 5));
-            timeline.remember(attempt, at(begun + 5));
+            let failure = failed(FailureReason::Lost, attempt, begun + 5);
+            timeline.remember(&failure);
+            timeline.remember(&Failure { reason: FailureReason::Crashed, ..failure });
         }
         let told = timeline.earlier;
         assert_eq!((told.len(), told[0].attempt, told[7].attempt), (8, 13, 20));
         assert_eq!((told[0].admitted, told[0].ended), (at(10), at(135)));
         assert_eq!((told[1].admitted, told[1].ended), (at(140), at(145)));
+        assert!(told.iter().all(|earlier| earlier.reason == Some(FailureReason::Lost)));
     }
 
     #[test]
@@ -301,15 +330,7 @@ mod tests {
         let admitted = ConditionType::Admitted;
         let told = say(&mut job, admitted, reasons::QUEUE_NOT_FOUND);
         assert_eq!(told.as_deref(), advice(reasons::QUEUE_NOT_FOUND));
-        let failure = Failure {
-            reason: FailureReason::Timeout,
-            message: String::new(),
-            exit_code: None,
-            attempt: 1,
-            time: at(105),
-            refused_since: None,
-        };
-        job.status.failure = Some(failure);
+        job.status.failure = Some(failed(FailureReason::Timeout, 1, 105));
         let of_timeout = Some(of_failure(FailureReason::Timeout));
         assert_eq!(say(&mut job, admitted, reasons::RETRYING).as_deref(), of_timeout);
         job.status.phase = Some(Phase::Starting);
@@ -337,7 +358,7 @@ mod tests {
             let timeline = Timeline { created: time(0), admitted: time(1), started: time(2),
                 running: time(3), finished: time(4), earlier: earlier.iter().zip(1..).map(
                     |((admitted, ended), attempt)| Earlier { attempt, admitted: at(*admitted),
-                        ended: at(*ended) }).collect() };
+                        ended: at(*ended), reason: None, exit_code: None }).collect() };
             let job = job(phases[phase], timeline);
             let told = explain(&job, at(now));
             let end = time(4).filter(|_| job.status.is_finished()).unwrap_or(at(now)).max(at(100));

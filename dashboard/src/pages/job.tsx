@@ -68,7 +68,7 @@ export function JobPage({ namespace, name }: { namespace: string; name: string }
         </div>
       )}
       <Facts namespace={namespace} job={job} />
-      <Section title="Time">{explanation && <Gantt explanation={explanation} job={job} isOver={isOver} />}</Section>
+      <Section title="Time">{explanation && <Gantt explanation={explanation} isOver={isOver} />}</Section>
       {status.timeline?.running !== undefined && <Usage key={status.attempt} namespace={namespace} job={job} />}
       {status.result && (
         <Section title={isPartial ? "Computed before it failed" : "Result"}>

@@ -1,5 +1,5 @@
 // Where a job's time went: its parts one after the other, which sum to the whole.
-import type { Explanation, Job } from "../api/types";
+import type { Explanation } from "../api/types";
 import { known } from "../live/known";
 import { useStore } from "../store";
 import { exact, seconds, WALL_TIME } from "../text";
@@ -13,16 +13,14 @@ const MEANING: Record<string, string> = {
   running: "the function ran",
 };
 
-/** How an earlier attempt ended, in words. The job tells why of the latest that has failed, until it succeeds. */
-function endOf(number: number, { failure }: Job["status"]): string {
-  if (failure?.attempt !== number) return "failed";
-  const { reason, exitCode } = failure;
-  return `failed: ${reason}${exitCode === undefined ? "" : `, exit code ${exitCode}`}`;
+/** How an earlier attempt ended, in words. Of one that an earlier version has seen, nobody knows why. */
+function endOf({ reason, exitCode }: Explanation["parts"][number]): string {
+  return `failed${reason ? `: ${reason}` : ""}${exitCode === undefined ? "" : `, exit code ${exitCode}`}`;
 }
 
-export function Gantt({ explanation, job: { status }, isOver }: { explanation: Explanation; job: Job; isOver: boolean }) {
+export function Gantt({ explanation, isOver }: { explanation: Explanation; isOver: boolean }) {
   const current = useStore(known);
-  const parts = explanation.parts.map((part) => ({ name: part.name, from: Date.parse(part.from), to: Date.parse(part.to), seconds: part.seconds }));
+  const parts = explanation.parts.map((part) => ({ ...part, from: Date.parse(part.from), to: Date.parse(part.to), ended: endOf(part) }));
   const last = parts.at(-1);
   let wall = explanation.wallSeconds;
   // What goes on is drawn up to now, so that it does not wait for the next answer. Of a server that is away nobody knows.
@@ -33,26 +31,18 @@ export function Gantt({ explanation, job: { status }, isOver }: { explanation: E
   }
   const start = parts[0]?.from ?? 0;
   const earlier = parts.filter(({ name }) => name === "earlier").length;
-  // Of many attempts the oldest are told as one, which has the number of the last of them.
-  const numbers = status.timeline.earlier?.map(({ attempt }) => attempt) ?? [];
-  let at = 0;
-  const shown = parts.map((part) => {
-    if (part.name !== "earlier") return { ...part, attempt: undefined };
-    at += 1;
-    return { ...part, attempt: numbers.length === earlier ? numbers[at - 1] : at };
-  });
   return (
     <table class="gantt">
       <caption class="unseen">Where its time went</caption>
       <tbody>
-        {shown
+        {parts
           .filter((part) => part.seconds > 0)
           .map((part) => (
             <tr key={`${part.name}-${part.from}`} title={`${MEANING[part.name] ?? ""}, from ${exact(part.from)}`}>
               <th scope="row">
                 {part.name === "earlier" ? "earlier attempt" : part.name}
                 {part.attempt !== undefined && earlier > 1 ? ` ${part.attempt}` : ""}
-                {part.attempt !== undefined && <small class="bad"> {endOf(part.attempt, status)}</small>}
+                {part.name === "earlier" && <small class="bad"> {part.ended}</small>}
               </th>
               <td class="bar">
                 <span

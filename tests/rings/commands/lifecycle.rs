@@ -167,6 +167,10 @@ fn explain_tells_attempts_that_failed_from_waiting() {
     let earlier: Vec<_> = parts.iter().filter(|part| part["name"] == "earlier").collect();
     assert_eq!(earlier.len(), 1, "{told}");
     assert!(seconds(earlier[0]) >= 1.0, "{told}");
+    let how = ["attempt", "reason", "exitCode"].map(|field| earlier[0][field].clone());
+    assert_eq!(how, [json!(1), json!("Crashed"), json!(3)], "also of a job that has succeeded");
+    let table = stdout_of(&server, &["explain", "a"]);
+    assert!(table.contains("an attempt that failed: 1, Crashed, exit code 3\n"), "{table}");
     let (sum, wall) = (parts.iter().map(seconds).sum::<f64>(), told["wallSeconds"].as_f64());
     assert!((sum - wall.unwrap()).abs() <= 0.01 * sum, "{told}");
 }

@@ -40,7 +40,7 @@ fn what_happens_to_a_job_is_counted_once() {
 fn a_later_attempt_is_no_wait() {
     let mut history = History::default();
     let mut status = ended("Succeeded", at(0), 1000);
-    status.timeline.remember(1, at(-1));
+    status.timeline.remember(&ended("Failed", at(-1), 0).failure.unwrap());
     history.count(Counted::default(), &status, at(2));
     let all = history.report(None, at(2)).hour.all;
     assert_eq!((all.started, all.succeeded), (0, 1));

@@ -24,12 +24,14 @@ impl JobStatus {
             let said = clip(failure.message, MAX_UNREPORTED_BYTES);
             failure.message = format!("no more than {MAX_ATTEMPTS} attempts are made: {said}");
         }
-        let (attempt, time) = (failure.attempt, failure.time);
+        let time = failure.time;
         let message = failure.message.clone();
+        if is_tried_again {
+            self.timeline.remember(&failure);
+        }
         self.failure = Some(failure);
         self.waiting = None;
         if is_tried_again {
-            self.timeline.remember(attempt, time);
             self.phase = Some(Phase::Queued);
             self.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
             let why = match reason {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use windlass_core::estimate::Estimate;
-use windlass_core::explain::{Explanation, explain as explained};
+use windlass_core::explain::{Explanation, Part, explain as explained};
 
 use crate::backend::resolve::Backend;
 use crate::output::objects;
@@ -68,6 +68,21 @@ fn estimate_lines(estimate: &Estimate, now: Timestamp) -> Vec<(&'static str, Str
     all.into_iter().filter_map(|(what, said)| Some((what, said?))).collect()
 }
 
+/// What a part is, in some words, and how it ended where it is an attempt that failed.
+fn meaning(part: &Part) -> String {
+    let mut said = part.name.meaning().to_owned();
+    if let Some(attempt) = part.attempt {
+        said += &format!(": {attempt}");
+    }
+    if let Some(reason) = part.reason {
+        said += &format!(", {}", reason.as_str());
+    }
+    if let Some(code) = part.exit_code {
+        said += &format!(", exit code {code}");
+    }
+    said
+}
+
 fn table(explanation: &Explanation, now: Timestamp) -> String {
     let Explanation { phase, wall_seconds, parts, waits_for, attempts, failure, advice, estimate } =
         explanation;
@@ -76,7 +91,7 @@ fn table(explanation: &Explanation, now: Timestamp) -> String {
     for part in parts {
         let share = if *wall_seconds > 0.0 { part.seconds / wall_seconds } else { 0.0 };
         let bar = "#".repeat((share * BAR).round() as usize);
-        let (name, seconds, meaning) = (part.name.as_str(), part.seconds, part.name.meaning());
+        let (name, seconds, meaning) = (part.name.as_str(), part.seconds, meaning(part));
         let percent = share * 100.0;
         text += &format!("  {name:<10}{seconds:>12.3} s {percent:>5.1} %  {bar:<40}  {meaning}\n");
     }
