@@ -33,6 +33,15 @@ fn exit_codes_tell_done_failed_misused_and_interrupted_apart() {
         assert_eq!(shown.status.code(), Some(code), "{arguments:?}: {}", text(&shown.stderr));
         assert!(text(&shown.stdout).contains("crashed"), "{arguments:?}");
     }
+    stdout_of(&server, &["submit", "echo", "--name", "done"]);
+    let second = run_windlass(&server, &["submit", "crash", "--wait", "--name", "also"]);
+    assert_eq!(second.status.code(), Some(1));
+    let several = run_windlass(&server, &["get", "--wait", "crashed", "done", "also"]);
+    assert_eq!(several.status.code(), Some(1));
+    let told = text(&several.stderr);
+    for name in ["crashed", "also"] {
+        assert!(told.contains(&format!("job {name} failed (Crashed, attempt")), "{told}");
+    }
     let none = run_windlass(&server, &["result", "crashed"]);
     assert_eq!(none.status.code(), Some(1), "{}", text(&none.stderr));
     assert!(text(&none.stderr).contains("Failed and has no result"), "{}", text(&none.stderr));

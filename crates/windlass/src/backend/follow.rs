@@ -40,14 +40,15 @@ pub(crate) fn verdict(job: &Job) -> ExitCode {
 }
 
 fn why(job: &Job) -> String {
+    let name = &job.metadata.name;
     match &job.status.failure {
         Some(failure) if job.status.phase == Some(Phase::Failed) => format!(
-            "windlass: the job failed ({}, attempt {}): {}",
+            "windlass: job {name} failed ({}, attempt {}): {}",
             failure.reason.as_str(),
             failure.attempt,
             terminal::printable(&failure.message)
         ),
-        _ => format!("windlass: the job was {}", job.status.phase.map_or("", Phase::as_str)),
+        _ => format!("windlass: job {name} was {}", job.status.phase.map_or("", Phase::as_str)),
     }
 }
 

@@ -61,8 +61,8 @@ pub(crate) async fn get(backend: &Backend, args: &Get) -> anyhow::Result<ExitCod
     }
     let is_waited_for = args.wait.wait.is_some();
     let has_no_result = |job: &&Job| job.status.phase != Some(Phase::Succeeded);
-    let without_result = jobs.iter().find(|job| is_waited_for && has_no_result(job));
-    Ok(without_result.map_or(ExitCode::SUCCESS, follow::verdict))
+    let without_result = jobs.iter().filter(|job| is_waited_for && has_no_result(job));
+    Ok(without_result.map(follow::verdict).fold(ExitCode::SUCCESS, |_, verdict| verdict))
 }
 
 /// The job before it is followed, if it is to be shown with its input.
