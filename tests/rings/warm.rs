@@ -2,7 +2,7 @@
 //! function cold, and a bare `batch/v1` Job.
 //!
 //! A kubelet frees the CPUs of a pod a second after its end, so that many jobs a second need a node of many CPUs:
-//! `WINDLASS_NODE_CPUS=64 tests/run warm` runs this alone, with `controller.standbys`.
+//! `tests/run warm` runs this alone, with `controller.standbys`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
