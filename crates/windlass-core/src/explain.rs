@@ -280,7 +280,12 @@ mod tests {
         let [first, second] = [1, 3].map(|index| of(&told.parts[index]));
         assert_eq!(first, (Some(1), None, None));
         assert_eq!(second, (Some(2), Some(FailureReason::Crashed), Some(3)));
-        assert!([0, 2, 4, 5, 6, 7].map(|index| of(&told.parts[index])).iter().all(|of| *of == (None, None, None)));
+        assert!(
+            [0, 2, 4, 5, 6, 7]
+                .map(|index| of(&told.parts[index]))
+                .iter()
+                .all(|of| *of == (None, None, None))
+        );
         // The second has failed and the third has not begun: the times are those of the second.
         job.status.attempt = Some(2);
         job.status.phase = Some(Phase::Queued);

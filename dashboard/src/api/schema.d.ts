@@ -934,6 +934,13 @@ export interface components {
              * @description When it had failed.
              */
             ended: string;
+            /**
+             * Format: int32
+             * @description Exit code of its function, where that exited by itself.
+             */
+            exitCode?: number;
+            /** @description Why it failed, in one word. Absent where an earlier version of Windlass has written it. */
+            reason?: components["schemas"]["FailureReason"];
         };
         /** @description The end of an attempt, as its worker saw it. */
         Ending: {
@@ -1583,12 +1590,24 @@ export interface components {
         /** @description A part of a job's time. */
         Part: {
             /**
+             * Format: uint32
+             * @description Of an earlier attempt its number. Where there were more than eight, the first part is all up to that one.
+             */
+            attempt?: number;
+            /**
+             * Format: int32
+             * @description Of an earlier attempt the exit code of its function, where that exited by itself.
+             */
+            exitCode?: number;
+            /**
              * Format: date-time
              * @description When it began.
              */
             from: string;
             /** @description One word. */
             name: components["schemas"]["PartName"];
+            /** @description Of an earlier attempt why it failed, in one word. */
+            reason?: components["schemas"]["FailureReason"];
             /**
              * Format: double
              * @description How long that is.

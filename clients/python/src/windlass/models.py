@@ -221,6 +221,10 @@ class Earlier(Model):
     """Its number, 1 for the first."""
     ended: str
     """When it had failed."""
+    exit_code: int | None = None
+    """Exit code of its function, where that exited by itself."""
+    reason: FailureReason | None = None
+    """Why it failed, in one word. Absent where an earlier version of Windlass has written it."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -608,6 +612,12 @@ class Part(Model):
     """How long that is."""
     to: str
     """When it was over, or now."""
+    attempt: int | None = None
+    """Of an earlier attempt its number. Where there were more than eight, the first part is all up to that one."""
+    exit_code: int | None = None
+    """Of an earlier attempt the exit code of its function, where that exited by itself."""
+    reason: FailureReason | None = None
+    """Of an earlier attempt why it failed, in one word."""
 
 
 @dataclass(frozen=True, repr=False)
