@@ -221,6 +221,10 @@ def picky(value, *, add: "np.ndarray" = None):  # noqa: F821
     return value if add is None else value + add
 
 
+def multiplied(value, *, by=1):
+    return value * by
+
+
 @windlass.function(output_type="application/x-npy")
 def made(size):
     import numpy

@@ -20,7 +20,7 @@ numpy = pytest.importorskip("numpy")
 
 FUNCTIONS = [
     f"styles:{name}"
-    for name in ("same", "picky", "made", "raw", "where", "of_shape", "marked", "arrays", "named_items")
+    for name in ("same", "picky", "made", "raw", "where", "of_shape", "marked", "arrays", "named_items", "multiplied")
 ]
 
 
@@ -147,6 +147,14 @@ def test_other_arguments_go_beside_the_items(real):
     with real.executor("picky", parallelism=2) as pool:
         add = partial(styles.picky, add=numpy.full(2, 10))
         assert [each.tolist() for each in pool.map(add, [numpy.arange(2)] * 2)] == [[10, 11]] * 2
+        assert list(pool.map(add, [1, 2])) == [[11, 11], [12, 12]]
+        first, *others = pool.map(add, [1, numpy.arange(2)])
+        assert first == [11, 11] and [each.tolist() for each in others] == [[10, 11]]
+    with real.executor("multiplied", parallelism=1) as pool:
+        for items in ([1, 2], [numpy.arange(2)]):
+            # As a list it would be another value: 2 * [1, 2] is [1, 2, 1, 2].
+            with pytest.raises(TypeError, match=r"by goes as a file, .*: annotate it, as by: ndarray"):
+                pool.map(partial(styles.multiplied, by=numpy.arange(2)), items)
 
 
 def test_what_a_job_leaves_open_is_closed(real):

@@ -117,18 +117,22 @@ class Registered:
         return in_list(item, self.name)
 
     def item_works(
-        self, items: Iterator[Any], chunksize: int | None, settings: Mapping[str, Any] | None = None
+        self,
+        items: Iterator[Any],
+        chunksize: int | None,
+        settings: Mapping[str, Any] | None = None,
+        files: Mapping[str, Any] | None = None,
     ) -> Iterator[Work]:
         """The jobs of a map of items. From the first that is no JSON on, they go as files."""
         beside = {**({"keepGoing": True} if self.keeps_going else {}), **(settings or {})}
         if not (self.takes_data and self.takes_archive):
-            yield from works_of(items, chunksize, beside)
+            yield from works_of(items, chunksize, beside, files)
             return
         rows, data, first = zip(items), list[tuple[Any, ...]](), 0
-        for work in works_of((item for (item,) in _until_data(rows, data)), chunksize, beside):
+        for work in works_of((item for (item,) in _until_data(rows, data)), chunksize, beside, files):
             yield work
             first += work.count
-        yield from self.archives(beside, {}, chain(data, rows), chunksize, first)
+        yield from self.archives(beside, files or {}, chain(data, rows), chunksize, first)
 
     def works(
         self, called: Callable[..., Any], items: tuple[Iterable[Any], ...], chunksize: int | None
@@ -153,12 +157,13 @@ class Registered:
         else:
             # What it takes beside its items is checked before the first job.
             call.with_arguments((None,) * max(1, count)).arguments()
+            settings, files = call.split(call.named)
             if call.takes_archive() and not call.callee.spreads:
-                yield from self.item_works((row[0] for row in rows), chunksize, call.named)
+                yield from self.item_works((row[0] for row in rows), chunksize, settings, files)
                 return
             each: Iterator[Any] = map(list, rows) if call.callee.spreads else (row[0] for row in rows)
             going = {"keepGoing": True} if self.keeps_going else {}
-            yield from works_of(each, chunksize, {**going, **call.named})
+            yield from works_of(each, chunksize, {**going, **settings}, files)
 
     def spread_works(
         self, call: Call, rows: Iterator[tuple[Any, ...]], chunksize: int | None, count: int
