@@ -20,7 +20,19 @@ numpy = pytest.importorskip("numpy")
 
 FUNCTIONS = [
     f"styles:{name}"
-    for name in ("same", "picky", "made", "raw", "where", "of_shape", "marked", "arrays", "named_items", "multiplied")
+    for name in (
+        "same",
+        "picky",
+        "made",
+        "raw",
+        "where",
+        "of_shape",
+        "marked",
+        "arrays",
+        "named_items",
+        "multiplied",
+        "pair",
+    )
 ]
 
 
@@ -195,6 +207,10 @@ def test_without_the_function_itself_arrays_go_as_they_are(real):
         assert mixed[:2] == [1, [[0, 1]]] and mixed[2].tolist() == [0, 1] and mixed[3:] == [3, {"a": 1}]
         assert list(pool.map(styles.same, [1, numpy.arange(2)]))[1].tolist() == [0, 1]
         assert list(pool.map([])) == []
+    with real.executor("pair", parallelism=2) as pool:
+        rows = numpy.array([[1, 2], [3, 4]])
+        assert list(pool.map(rows)) == list(pool.map(rows.tolist())) == [-1, -1]
+        assert pool.submit(rows[1]).result(20) == -1
     # A file of the parameter's name would be its argument.
     with real.executor("named-items", parallelism=2) as pool:
         for given in ([arrays], [styles.named_items, arrays]):

@@ -152,6 +152,8 @@ class Items:
             return [self._argument(self.archive, at, name, what) for at, name in zip(members, self.positions)]
         item = self._argument(self.archive, number, callee.first or "", what)
         if callee.spreads:
+            # A row of a matrix has the arguments of a call, as a list of them would.
+            item = item.tolist() if type(item).__name__ == "ndarray" else item
             check_item(callee, number, item)
         return item
 

@@ -110,10 +110,10 @@ class Registered:
     def item_work(self, item: Any) -> Work:
         """The job of an item, without the function itself."""
         encoded = encode(item) if self.takes_data else None
-        if encoded is not None and any(matches(encoded.media_type, each) for each in self.taken):
-            return Work(None, False, data=encoded)
         if encoded is not None and self.takes_archive:
             return replace(next(self.archives({}, {}, iter([(encoded,)]), None)), is_single=True)
+        if encoded is not None and any(matches(encoded.media_type, each) for each in self.taken):
+            return Work(None, False, data=encoded)
         return in_list(item, self.name)
 
     def item_works(
