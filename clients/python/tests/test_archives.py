@@ -108,6 +108,9 @@ def test_items_of_several_kinds_are_what_they_were(real):
         assert frames[0].equals(frame) and frames[1].equals(frame + 1)
         with pytest.raises(ValueError, match=r"item 1: a value of type 'set' is no JSON"):
             pool.map(styles.same, [numpy.arange(2), {1}])
+        for given in ([styles.same, [1, 2, numpy.arange(2), {1}]], [[1, 2, numpy.arange(2), {1}]]):
+            with pytest.raises(ValueError, match=r"item 3: a value of type 'set' is no JSON"):
+                pool.map(*given)
         with pytest.raises(ValueError, match=r"item 1: an array of Python objects"):
             pool.map(styles.same, [numpy.arange(2), numpy.array([{}])])
 

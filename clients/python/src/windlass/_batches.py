@@ -41,15 +41,17 @@ def batches(items: Iterator[Any], at_most: int | None) -> Iterator[list[Any]]:
 
 
 def archives(
-    items: Iterator[tuple[Any, ...]], at_most: int | None, most_bytes: int
+    items: Iterator[tuple[Any, ...]], at_most: int | None, most_bytes: int, first: int = 0
 ) -> Iterator[list[tuple[Encoded, ...]]]:
-    """The same of items that go as a file, each of the arguments that it has, and those encoded."""
+    """The same of items that go as a file, each of the arguments that it has, and those encoded. `first` is the number
+    of the first of them.
+    """
 
     def is_full(count: int, size: int, more: int) -> bool:
         has_enough = size >= ARCHIVE_BYTES and count >= ARCHIVE_ITEMS if at_most is None else count >= at_most
         return has_enough or size + more > most_bytes
 
-    return _grouped(_as_members(items), is_full)
+    return _grouped(_as_members(items, first), is_full)
 
 
 def _grouped(sized: Iterator[tuple[Any, int]], is_full: Callable[[int, int, int], bool]) -> Iterator[list[Any]]:
@@ -81,9 +83,9 @@ def _as_json(items: Iterator[Any]) -> Iterator[tuple[Any, int]]:
         yield item, more
 
 
-def _as_members(items: Iterator[tuple[Any, ...]]) -> Iterator[tuple[tuple[Encoded, ...], int]]:
+def _as_members(items: Iterator[tuple[Any, ...]], first: int) -> Iterator[tuple[tuple[Encoded, ...], int]]:
     """Encoded items with the bytes that they have in an archive."""
-    for number, item in enumerate(items):
+    for number, item in enumerate(items, first):
         with _numbered(number):
             encoded = tuple(map(encode_item, item))
         sizes = (memoryview(part).nbytes for each in encoded for part in each.parts)

@@ -189,7 +189,7 @@ class Registered:
 
         Those of all items for one parameter come first, as arrays that are alike are to follow each other.
         """
-        for batch in archives(rows, chunksize, self.most_bytes):
+        for batch in archives(rows, chunksize, self.most_bytes, first):
             file = archive(chain.from_iterable(zip(*batch)))
             given, beside = {"keepGoing": True, **settings}, {ITEMS: file, **files}
             yield Work(given, True, is_single=False, first=first, files=beside, count=len(batch))
