@@ -14,13 +14,13 @@ const MEANING: Record<string, string> = {
 };
 
 /** How an earlier attempt ended, in words. Of one that an earlier version has seen, nobody knows why. */
-function endOf({ reason, exitCode }: Explanation["parts"][number]): string {
+function endOf({ reason, exitCode }: Pick<Explanation["parts"][number], "reason" | "exitCode">): string {
   return `failed${reason ? `: ${reason}` : ""}${exitCode === undefined ? "" : `, exit code ${exitCode}`}`;
 }
 
 export function Gantt({ explanation, isOver }: { explanation: Explanation; isOver: boolean }) {
   const current = useStore(known);
-  const parts = explanation.parts.map((part) => ({ ...part, from: Date.parse(part.from), to: Date.parse(part.to), ended: endOf(part) }));
+  const parts = explanation.parts.map((part) => ({ ...part, from: Date.parse(part.from), to: Date.parse(part.to) }));
   const last = parts.at(-1);
   let wall = explanation.wallSeconds;
   // What goes on is drawn up to now, so that it does not wait for the next answer. Of a server that is away nobody knows.
@@ -42,7 +42,7 @@ export function Gantt({ explanation, isOver }: { explanation: Explanation; isOve
               <th scope="row">
                 {part.name === "earlier" ? "earlier attempt" : part.name}
                 {part.attempt !== undefined && earlier > 1 ? ` ${part.attempt}` : ""}
-                {part.name === "earlier" && <small class="bad"> {part.ended}</small>}
+                {part.name === "earlier" && <small class="bad"> {endOf(part)}</small>}
               </th>
               <td class="bar">
                 <span

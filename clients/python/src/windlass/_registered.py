@@ -122,10 +122,11 @@ class Registered:
         chunksize: int | None,
         settings: Mapping[str, Any] | None = None,
         files: Mapping[str, Any] | None = None,
+        may_be_files: bool = True,
     ) -> Iterator[Work]:
-        """The jobs of a map of items. From the first that is no JSON on, they go as files."""
+        """The jobs of a map of items. From the first that is no JSON on, they go as files, where they may."""
         beside = {**({"keepGoing": True} if self.keeps_going else {}), **(settings or {})}
-        if not (self.takes_data and self.takes_archive):
+        if not (self.takes_archive and may_be_files):
             yield from works_of(items, chunksize, beside, files)
             return
         rows, data, first = zip(items), list[tuple[Any, ...]](), 0
@@ -148,7 +149,7 @@ class Registered:
         if is_data and self.takes_archive and (spread or (is_simple and call.takes_archive())):
             if spread is None:
                 call.with_arguments((None,)).arguments()
-            settings, files = (spread or call).split((spread or call).named)
+            settings, files = call.split((spread or call).named)
             yield from self.archives({**settings, **({SPREAD: count} if spread else {})}, files, rows, chunksize)
         elif not is_data and spread:
             yield from self.spread_works(spread, rows, chunksize, count)
@@ -158,12 +159,8 @@ class Registered:
             # What it takes beside its items is checked before the first job.
             call.with_arguments((None,) * max(1, count)).arguments()
             settings, files = call.split(call.named)
-            if call.takes_archive() and not call.callee.spreads:
-                yield from self.item_works((row[0] for row in rows), chunksize, settings, files)
-                return
             each: Iterator[Any] = map(list, rows) if call.callee.spreads else (row[0] for row in rows)
-            going = {"keepGoing": True} if self.keeps_going else {}
-            yield from works_of(each, chunksize, {**going, **settings}, files)
+            yield from self.item_works(each, chunksize, settings, files, call.takes_archive())
 
     def spread_works(
         self, call: Call, rows: Iterator[tuple[Any, ...]], chunksize: int | None, count: int

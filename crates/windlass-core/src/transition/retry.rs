@@ -26,12 +26,10 @@ impl JobStatus {
         }
         let time = failure.time;
         let message = failure.message.clone();
-        if is_tried_again {
-            self.timeline.remember(&failure);
-        }
-        self.failure = Some(failure);
+        let failure = self.failure.insert(failure);
         self.waiting = None;
         if is_tried_again {
+            self.timeline.remember(failure);
             self.phase = Some(Phase::Queued);
             self.set_condition(ConditionType::Running, false, reason.as_str(), &message, time);
             let why = match reason {
